@@ -1,0 +1,108 @@
+"""The channel protocol: what the router asks of a transport, the same for a socket and a bucket.
+
+Rules of this file:
+- A channel moves frames (64-byte header plus payload) between processes of one job. It knows nothing of
+  matching, tags or communicators; it never unpickles.
+- ``send`` never blocks. Payload memory must stay unchanged until the frame is handed over.
+- A channel calls the receiver only from ``send`` and ``poll``, both of which the runtime calls under its lock.
+- SDK and operating-system errors become ``ChannelError`` here, at the edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["Address", "Capabilities", "Channel", "ChannelError", "Payload", "Receiver"]
+
+Payload = memoryview | Sequence[memoryview] | None
+"""Bytes that follow the header: one contiguous 'B' view, several to be sent one after another, or none."""
+
+Address = dict[str, Any]
+"""What a peer needs to reach this end; JSON-compatible, carried by the bootstrap."""
+
+
+class ChannelError(Exception):
+    """The transport failed. The message names the channel, the peer and what to do."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a channel promises; the router and the model read it.
+
+    ``ordered``: frames to one peer arrive in the order sent. ``reliable``: no frame is lost while both ends
+    live. ``max_payload``: bytes in one frame, or None. ``publish``: one put can serve many readers.
+    ``latency`` in seconds and ``bandwidth`` in bytes per second are first guesses for the model.
+    """
+
+    ordered: bool = True
+    reliable: bool = True
+    max_payload: int | None = None
+    publish: bool = False
+    latency: float = 1e-5
+    bandwidth: float = 1e9
+
+
+class Receiver(Protocol):
+    """The engine's side of a channel. All headers are given as the raw 64 bytes (or more; the rest is ignored)."""
+
+    def frame(self, peer: int, header: bytes | bytearray | memoryview, payload: memoryview) -> None:
+        """Take a whole frame; ``payload`` is valid only during the call. The short path for small frames."""
+
+    def begin(self, peer: int, header: bytes | bytearray | memoryview) -> tuple[memoryview, object]:
+        """Take a header whose payload is still to come.
+
+        Returns a writable contiguous 'B' view of exactly the frame's payload length, to be filled by the
+        channel, and a token for ``end``. Raises FrameError if the header is invalid or too long.
+        """
+
+    def end(self, peer: int, token: object) -> None:
+        """The payload of the frame that ``begin`` gave ``token`` for is complete."""
+
+    def sent(self, token: object) -> None:
+        """A frame for which ``send`` returned False has been handed over; its payload memory is free."""
+
+    def lost(self, peer: int, reason: str) -> None:
+        """The peer cannot be reached any more over this channel; ``reason`` is for the user."""
+
+
+class Channel(Protocol):
+    """A transport between the processes of a job."""
+
+    name: str
+    capabilities: Capabilities
+
+    def address(self) -> Address:
+        """Return how peers reach this process; opens what must be open before others try."""
+
+    def connect(self, peers: Mapping[int, Address]) -> None:
+        """Learn the addresses of all peers; connections are made lazily, on first send."""
+
+    def send(self, peer: int, header: bytes, payload: Payload, token: object) -> bool:
+        """Hand a frame over, or queue it.
+
+        Returns True when header and payload are already out of the caller's memory; otherwise False, and
+        ``receiver.sent(token)`` follows from a later ``poll``. ``token`` None: nobody wants to be told.
+        """
+
+    def poll(self) -> bool:
+        """Move what can be moved without blocking, calling the receiver; True if anything happened."""
+
+    def arm(self) -> bool:
+        """Prepare to sleep: afterwards any arrival makes a descriptor of ``descriptors()`` readable.
+
+        Returns False if something has already arrived, so that sleeping would be wrong.
+        """
+
+    def disarm(self) -> None:
+        """The sleep is over."""
+
+    def descriptors(self) -> Sequence[tuple[int, int]]:
+        """Descriptors to watch while asleep, with their ``select.POLLIN`` / ``POLLOUT`` masks."""
+
+    def pending(self) -> bool:
+        """Frames are queued that the transport has not taken yet."""
+
+    def close(self) -> None:
+        """Flush nothing, release everything. Idempotent."""

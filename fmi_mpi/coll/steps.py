@@ -1,0 +1,73 @@
+"""What a collective algorithm yields.
+
+Rules of this file:
+- An algorithm is one generator. It yields a step or a sequence of steps; the steps of one yield overlap, and
+  the generator resumes when all of them are complete.
+- Peers are ranks of the communicator. Between two ranks messages of one collective arrive in the order sent,
+  so steps need no tags.
+- Buffers are contiguous 'B' memoryviews. Data of derived types is packed before and unpacked after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Protocol, TypeVar
+
+__all__ = ["Kernel", "Ranks", "Recv", "Schedule", "Send", "Step"]
+
+T = TypeVar("T")
+
+
+class Send:
+    """Send ``data`` (one view, or several to be sent as one message) to rank ``peer``."""
+
+    __slots__ = ("data", "flags", "peer")
+
+    def __init__(self, peer: int, data: memoryview | Sequence[memoryview], flags: int = 0) -> None:
+        self.peer = peer
+        self.data = data
+        self.flags = flags
+
+
+class Recv:
+    """Receive from rank ``peer``, into ``into`` or, if None, into memory of the message's own length.
+
+    Afterwards ``data`` is the received view and ``flags`` what the sender gave.
+    """
+
+    __slots__ = ("data", "flags", "into", "peer")
+
+    def __init__(self, peer: int, into: memoryview | None = None) -> None:
+        self.peer = peer
+        self.into = into
+        self.data: memoryview | None = into
+        self.flags = 0
+
+
+Step = Send | Recv
+Schedule = Generator[Step | Sequence[Step], None, T]
+
+
+class Kernel(Protocol):
+    """A reduction over bytes: ``inout[i] = in_[i] op inout[i]`` (MPI's order: ``in_`` is from the lower rank)."""
+
+    commutative: bool
+    granule: int
+    """Bytes of one element: buffers may be split at its multiples."""
+
+    def __call__(self, in_: memoryview, inout: memoryview) -> None: ...
+
+
+class Ranks(Protocol):
+    """The communicator, as far as algorithms may see it. Equal on all ranks but for ``rank``."""
+
+    rank: int
+    size: int
+    hosts: Sequence[int]
+    """Per rank, an index of the host (or function) that it runs on; ranks with the same index share memory."""
+
+    def scratch(self, nbytes: int) -> memoryview:
+        """Return writable memory that is the algorithm's own until it ends; reused between calls."""
+
+
+PythonOp = Callable[[Any, Any], Any]

@@ -1,0 +1,135 @@
+"""All settings in one table: name, environment variable, type, default, one line of help.
+
+Rules of this file:
+- Every setting is read through ``Settings``; ``fmirun --help`` and the README's table come from ``TABLE``.
+- An unknown ``FMI_*`` variable or a malformed value is an error that names the nearest known one.
+- ``FMI_JOB_*`` variables are not settings: they carry a rank's identity from the launcher (``bootstrap``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fmi_mpi.errors import ConfigError
+
+__all__ = ["TABLE", "Setting", "Settings", "parse_size"]
+
+_UNITS: Final = {
+    "": 1,
+    "b": 1,
+    "kib": 1 << 10,
+    "k": 1 << 10,
+    "mib": 1 << 20,
+    "m": 1 << 20,
+    "gib": 1 << 30,
+    "g": 1 << 30,
+}
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that a text such as ``64KiB`` or ``1048576`` names; raises ValueError."""
+    digits = text.strip().rstrip("bBiIkKmMgG")
+    unit = text.strip()[len(digits) :].lower()
+    if unit not in _UNITS or not digits.strip().isdigit():
+        raise ValueError("expecting a size such as 65536 or 64KiB")
+    return int(digits) * _UNITS[unit]
+
+
+def _boolean(text: str) -> bool:
+    value = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    try:
+        return value[text.strip().lower()]
+    except KeyError:
+        raise ValueError("expecting 1 or 0") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise ValueError("expecting names separated by commas")
+    return names
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if value < 0:
+        raise ValueError("expecting seconds, zero or more")
+    return value
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table."""
+
+    name: str
+    variable: str
+    parse: Callable[[str], Any]
+    default: Any
+    help: str
+
+
+TABLE: Final = (
+    Setting("channels", "FMI_CHANNELS", _names, ("shm", "tcp"), "Channels to use, in order of preference."),
+    Setting("eager_limit", "FMI_EAGER_LIMIT", parse_size, 64 << 10, "Largest payload sent without asking the receiver."),
+    Setting("credit", "FMI_CREDIT", parse_size, 16 << 20, "Unexpected bytes that one sender may leave at a receiver."),
+    Setting("spin", "FMI_SPIN", _seconds, 20e-6, "Seconds to spin in a wait before yielding the core."),
+    Setting("yield_time", "FMI_YIELD", _seconds, 2e-3, "Seconds to yield in a wait before blocking."),
+    Setting("join_timeout", "FMI_JOIN_TIMEOUT", _seconds, 60.0, "Seconds to wait for all ranks to join the job."),
+    Setting("progress_thread", "FMI_PROGRESS_THREAD", _boolean, False, "Run a thread that makes progress outside MPI calls."),
+    Setting("shm_ring", "FMI_SHM_RING", parse_size, 0, "Bytes of a shared-memory ring; 0 chooses by job size."),
+    Setting("stacks_on_timeout", "FMI_STACKS", _boolean, False, "On SIGUSR1, print the stacks of all threads of a rank."),
+)  # fmt: skip
+_COLLECTIVES: Final = "FMI_COLL_"
+_IDENTITY: Final = "FMI_JOB_"
+
+
+class Settings:
+    """The settings of this process, read once from ``environ``.
+
+    Attributes are the names in ``TABLE``; ``algorithms`` maps a collective's name to the algorithm that
+    ``FMI_COLL_<COLLECTIVE>`` forces. Raises ConfigError.
+    """
+
+    channels: tuple[str, ...]
+    eager_limit: int
+    credit: int
+    spin: float
+    yield_time: float
+    join_timeout: float
+    progress_thread: bool
+    shm_ring: int
+    stacks_on_timeout: bool
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        env = os.environ if environ is None else environ
+        known = {setting.variable: setting for setting in TABLE}
+        self.algorithms: dict[str, str] = {}
+        for setting in TABLE:
+            setattr(self, setting.name, setting.default)
+        for variable, text in env.items():
+            if not variable.startswith("FMI_") or variable.startswith(_IDENTITY):
+                continue
+            if variable.startswith(_COLLECTIVES):
+                self.algorithms[variable[len(_COLLECTIVES) :].lower()] = text.strip()
+                continue
+            found = known.get(variable)
+            if found is None:
+                near = difflib.get_close_matches(variable, known, 1, 0.0)[0]
+                raise ConfigError(f"unknown setting {variable}; the nearest known one is {near}")
+            try:
+                setattr(self, found.name, found.parse(text))
+            except ValueError as error:
+                raise ConfigError(f"{variable}={text!r}: {error}; {found.help}") from None
