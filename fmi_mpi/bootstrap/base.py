@@ -1,9 +1,10 @@
 """How a process learns which rank it is and where its peers are.
 
 Rules of this file:
-- Joining has three parts: ``identify`` (cheap, at import), ``publish`` (this rank's channel addresses) and
-  ``table`` (everybody's; waits, so it is called on first communication only).
+- Joining has three parts: the constructor claims the rank (cheap, at import), ``publish`` makes this rank's
+  channel addresses known, ``table`` gives everybody's (waits, so it is called on first communication only).
 - Nothing here interprets a record: it is a JSON-compatible dict that the runtime writes and reads.
+- A bootstrap is not thread-safe: the runtime calls it under its own lock. A forked child must not use it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class Event:
-    """News from the job's control: ``kind`` is "abort" (the job ends) or "lost" (``rank`` is gone)."""
+    """News from the job's control: ``kind`` is "abort" (the job ends) or "lost" (``rank`` is gone).
+
+    ``rank`` is -1 when no rank is to blame, such as when the launcher is gone.
+    """
 
     kind: str
     rank: int
@@ -42,14 +46,20 @@ class Bootstrap(Protocol):
 
     identity: Identity
 
+    directory: str | None
+    """A private directory (mode 0700) that all ranks of this host share and that vanishes with the job, or None."""
+
     def publish(self, record: Record) -> None:
         """Make this rank's record known. Does not wait for others."""
 
     def table(self, timeout: float) -> Sequence[Record]:
-        """Return every rank's record, in rank order; raises BootstrapError naming the missing ranks."""
+        """Return every rank's record, in rank order; raises BootstrapError naming the missing ranks.
+
+        Raises AbortError if the job is ended meanwhile.
+        """
 
     def fileno(self) -> int:
-        """Descriptor that is readable when an event waits, or -1 if this meeting place has no control."""
+        """Descriptor that is readable when an event waits; -1: call ``events`` about once a second instead."""
 
     def events(self) -> Sequence[Event]:
         """Return news without blocking."""

@@ -76,6 +76,9 @@ class Channel(Protocol):
     def address(self) -> Address:
         """Return how peers reach this process; opens what must be open before others try."""
 
+    def reachable(self, address: Address) -> bool:
+        """A peer with this address can be reached over this channel, as far as can be told without trying."""
+
     def connect(self, peers: Mapping[int, Address]) -> None:
         """Learn the addresses of all peers; connections are made lazily, on first send."""
 

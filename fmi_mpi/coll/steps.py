@@ -13,9 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Kernel", "Ranks", "Recv", "Schedule", "Send", "Step"]
+__all__ = ["NONE", "Kernel", "PythonOp", "Ranks", "Recv", "Schedule", "Send", "Step"]
 
 T = TypeVar("T")
+
+NONE = memoryview(bytearray())
+"""The payload of a message that carries nothing but its arrival."""
 
 
 class Send:
@@ -67,7 +70,10 @@ class Ranks(Protocol):
     """Per rank, an index of the host (or function) that it runs on; ranks with the same index share memory."""
 
     def scratch(self, nbytes: int) -> memoryview:
-        """Return writable memory that is the algorithm's own until it ends; reused between calls."""
+        """Return writable memory that is the collective's own until it ends; reused by later collectives.
+
+        Two calls in one collective give different memory, aligned for any element type.
+        """
 
 
 PythonOp = Callable[[Any, Any], Any]

@@ -1,0 +1,1 @@
+"""mpi4py programs as serverless functions."""

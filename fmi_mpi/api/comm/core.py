@@ -1,0 +1,162 @@
+"""The communicator handle: state access, argument checks, error handling, identity calls.
+
+Rules of this file:
+- ``boundary`` of this module is the communicator's error boundary: every method that can fail runs under it, or
+  has its own ``try`` on hot paths, so that the communicator's error handler decides.
+- Checks name the argument, its value and the allowed range.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from fmi_mpi.api.exception import comm_boundary as boundary
+from fmi_mpi.api.exception import handle_error
+from fmi_mpi.api.objects import Handle
+from fmi_mpi.constants import (
+    ANY_SOURCE,
+    ANY_TAG,
+    ERR_ARG,
+    ERR_COMM,
+    ERR_RANK,
+    ERR_ROOT,
+    ERR_TAG,
+    PROC_NULL,
+)
+from fmi_mpi.engine.operations import Operation
+from fmi_mpi.errors import MPIError
+from fmi_mpi.runtime.communicator import Communicator
+
+__all__ = ["TAG_LIMIT", "CommCore", "boundary", "check_dest", "check_root", "check_source", "complete"]
+
+TAG_LIMIT = (1 << 31) - 1
+"""The largest tag (attribute TAG_UB)."""
+
+
+def check_dest(comm: Communicator, dest: int, tag: int) -> None:
+    """Raise MPIError unless ``dest`` and ``tag`` may be sent to."""
+    if not 0 <= dest < len(comm.procs) and dest != PROC_NULL:
+        raise MPIError(ERR_RANK, f"destination {dest} is not a rank of a communicator of {len(comm.procs)}")
+    if not 0 <= tag <= TAG_LIMIT:
+        raise MPIError(ERR_TAG, f"tag {tag} is not between 0 and {TAG_LIMIT}")
+
+
+def check_source(comm: Communicator, source: int, tag: int) -> None:
+    """Raise MPIError unless ``source`` and ``tag`` may be received from."""
+    if not 0 <= source < len(comm.procs) and source != ANY_SOURCE and source != PROC_NULL:
+        raise MPIError(ERR_RANK, f"source {source} is not a rank of a communicator of {len(comm.procs)}")
+    if not 0 <= tag <= TAG_LIMIT and tag != ANY_TAG:
+        raise MPIError(ERR_TAG, f"tag {tag} is neither ANY_TAG nor between 0 and {TAG_LIMIT}")
+
+
+def check_root(comm: Communicator, root: int) -> None:
+    """Raise MPIError unless ``root`` is a rank of the intra-communicator."""
+    if not 0 <= root < comm.size:
+        raise MPIError(ERR_ROOT, f"root {root} is not a rank of a communicator of {comm.size}")
+
+
+def complete(comm: Communicator, op: Operation) -> None:
+    """Wait for an operation and raise its error."""
+    if not op.done:
+        comm.world.progress.wait(op)
+    if op.error:
+        raise MPIError(op.error, op.detail)
+
+
+class CommCore(Handle):
+    """What all chapters of ``Comm`` stand on."""
+
+    __slots__ = ()
+
+    def _state(self) -> Communicator:
+        """Return the communicator's state; raises MPIError for the null communicator."""
+        comm: Communicator | None = self._handle
+        if comm is None or comm.freed:
+            raise MPIError(ERR_COMM, "the communicator is null or has been freed")
+        comm.world.check()
+        return comm
+
+    def _failed(self, error: MPIError) -> NoReturn:
+        """Let the communicator's error handler decide about an error."""
+        comm: Communicator | None = self._handle
+        handle_error(error, None if comm is None else comm.errhandler, self)
+
+    # -- identity ------------------------------------------------------------------------------------------------
+
+    @boundary
+    def Get_size(self) -> int:
+        """Return the number of processes in the (local) group."""
+        return self._state().size
+
+    @boundary
+    def Get_rank(self) -> int:
+        """Return the rank of this process in the (local) group."""
+        return self._state().rank
+
+    @property
+    def size(self) -> int:
+        """Number of processes."""
+        return self.Get_size()
+
+    @property
+    def rank(self) -> int:
+        """Rank of this process."""
+        return self.Get_rank()
+
+    @boundary
+    def Is_inter(self) -> bool:
+        """Tell whether the communicator joins two groups."""
+        return self._state().remote is not None
+
+    @boundary
+    def Is_intra(self) -> bool:
+        """Tell whether the communicator has one group."""
+        return self._state().remote is None
+
+    @property
+    def is_inter(self) -> bool:
+        """Is an inter-communicator."""
+        return self.Is_inter()
+
+    @property
+    def is_intra(self) -> bool:
+        """Is an intra-communicator."""
+        return self.Is_intra()
+
+    # -- name ----------------------------------------------------------------------------------------------------
+
+    @boundary
+    def Get_name(self) -> str:
+        """Return the communicator's print name."""
+        return self._state().name
+
+    @boundary
+    def Set_name(self, name: str) -> None:
+        """Set the communicator's print name."""
+        comm = self._state()
+        if not isinstance(name, (str, bytes)):
+            raise TypeError(f"expecting a string, got {type(name).__name__}")
+        comm.name = name if isinstance(name, str) else name.decode()
+
+    @property
+    def name(self) -> str:
+        """Print name."""
+        return self.Get_name()
+
+    @name.setter
+    def name(self, value: str) -> None:
+        self.Set_name(value)
+
+    @boundary
+    def Abort(self, errorcode: int = 0) -> NoReturn:
+        """End all processes of the job.
+
+        Args:
+            errorcode: exit code of the job.
+        """
+        comm = self._state()
+        comm.world.abort(errorcode, f"rank {comm.world.proc} called Abort({errorcode})")
+        raise MPIError(ERR_ARG, "unreachable: the process has exited")
+
+    def __len__(self) -> Any:
+        raise TypeError(f"object of type {type(self).__name__!r} has no len()")

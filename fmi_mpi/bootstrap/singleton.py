@@ -1,0 +1,45 @@
+"""A process that belongs to no job: a world of size 1."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from fmi_mpi.bootstrap.base import Event, Identity, Record
+
+__all__ = ["SingletonBootstrap"]
+
+
+class SingletonBootstrap:
+    """The meeting place of one: nothing to wait for and nobody to tell."""
+
+    directory: str | None = None
+
+    def __init__(self) -> None:
+        self.identity = Identity(f"singleton-{os.getpid()}-{os.urandom(4).hex()}", 0, 1, os.urandom(32))
+        self._record: Record = {}
+
+    def publish(self, record: Record) -> None:
+        """Keep the record for ``table``."""
+        self._record = record
+
+    def table(self, timeout: float) -> Sequence[Record]:
+        """Return this process's own record; ``timeout`` (seconds) is not needed."""
+        return [self._record]
+
+    def fileno(self) -> int:
+        """Return -1: there is no control."""
+        return -1
+
+    def events(self) -> Sequence[Event]:
+        """Return nothing: nobody sends news."""
+        return ()
+
+    def abort(self, code: int, message: str) -> None:
+        """Do nothing: the caller exits by itself."""
+
+    def finalized(self) -> None:
+        """Do nothing: nobody watches."""
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,46 @@
+"""Channels by name, loaded on first use: a new channel is a folder and one line here.
+
+Rules of this file:
+- A factory takes a ``Membership`` and the receiver and returns a ``Channel``; importing it is its own business.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Final
+
+from fmi_mpi.channels.base import Channel, Receiver
+from fmi_mpi.config import Settings
+from fmi_mpi.errors import ConfigError
+
+__all__ = ["CHANNELS", "Membership", "create"]
+
+CHANNELS: Final = {
+    "shm": "fmi_mpi.channels.shm",
+    "tcp": "fmi_mpi.channels.tcp",
+}
+"""Name -> module that has ``create(membership, receiver) -> Channel``."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What a channel must know of the job: this process's number, the job's size, id and secret, the settings."""
+
+    proc: int
+    size: int
+    job: str
+    secret: bytes = field(repr=False)
+    settings: Settings
+
+
+def create(name: str, membership: Membership, receiver: Receiver) -> Channel:
+    """Return the channel called ``name``; raises ConfigError naming the known ones."""
+    module = CHANNELS.get(name)
+    if module is None:
+        near = difflib.get_close_matches(name, CHANNELS, 1, 0.0)[0]
+        raise ConfigError(f"unknown channel {name!r}; did you mean {near!r}? Known: {', '.join(CHANNELS)}")
+    factory: Callable[[Membership, Receiver], Channel] = import_module(module).create
+    return factory(membership, receiver)

@@ -1,0 +1,319 @@
+"""The direct TCP channel: one authenticated connection per pair, made on first use.
+
+Rules of this file:
+- One listening socket per process, on the loopback address unless the job spans hosts.
+- Frames to a peer that is not connected yet wait in order; small ones are copied, so their senders go on.
+- When two processes connect to each other at once, the connection that the lower number started is kept.
+- A connection that ends, or whose bytes are not frames, means ``lost``: the peer cannot be trusted or is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hmac
+import os
+import select
+import socket
+from collections.abc import Mapping, Sequence
+
+from fmi_mpi.channels.base import Address, Capabilities, ChannelError, Payload, Receiver
+from fmi_mpi.channels.tcp.connection import COPY_LIMIT, Connection
+from fmi_mpi.channels.tcp.handshake import (
+    CHALLENGE_SIZE,
+    HELLO_SIZE,
+    NONCE_SIZE,
+    PROOF_SIZE,
+    hello,
+    proof,
+    read_hello,
+)
+from fmi_mpi.engine.frames import FrameError
+
+__all__ = ["TcpChannel"]
+
+_BUFFER = 1 << 18
+_BACKLOG = 1024
+_DIALS = 8
+_READ = select.EPOLLIN
+_WRITE = select.EPOLLOUT
+
+
+class _Handshake:
+    """A socket on its way to become a connection."""
+
+    __slots__ = ("data", "nonce", "peer", "sock", "stage", "want")
+
+    def __init__(self, sock: socket.socket, peer: int, stage: str, want: int) -> None:
+        self.sock = sock
+        self.peer = peer
+        self.stage = stage
+        self.want = want
+        self.nonce = os.urandom(NONCE_SIZE)
+        self.data = b""
+
+
+class TcpChannel:
+    """See ``channels.base.Channel``.
+
+    Args:
+        proc: this process's number in the job.
+        job: the job's id. secret: its key.
+        receiver: takes frames and news.
+        host: address to listen on.
+    """
+
+    name = "tcp"
+    capabilities = Capabilities(latency=1e-5, bandwidth=3e9)
+
+    def __init__(self, proc: int, job: str, secret: bytes, receiver: Receiver, host: str = "127.0.0.1") -> None:
+        self.proc = proc
+        self.job = job
+        self._secret = secret
+        self._receiver = receiver
+        self._host = host
+        self._listener: socket.socket | None = None
+        self._epoll = select.epoll()
+        self._buffer = memoryview(bytearray(_BUFFER))
+        self._peers: dict[int, Address] = {}
+        self._connections: dict[int, Connection] = {}
+        self._waiting: dict[int, list[tuple[bytes, Payload, object]]] = {}
+        self._by_fd: dict[int, Connection | _Handshake | None] = {}
+        self._writers: set[int] = set()
+        self._dials: dict[int, int] = {}
+        self._gone: set[int] = set()
+
+    # -- channels.base.Channel -----------------------------------------------------------------------------------
+
+    def address(self) -> Address:
+        if self._listener is None:
+            family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+            self._listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            self._listener.bind((self._host, 0))
+            self._listener.listen(_BACKLOG)
+            self._register(self._listener, None, _READ)
+        return {"host": self._host, "port": self._listener.getsockname()[1]}
+
+    def reachable(self, address: Address) -> bool:
+        return True
+
+    def connect(self, peers: Mapping[int, Address]) -> None:
+        self._peers.update(peers)
+
+    def send(self, peer: int, header: bytes, payload: Payload, token: object) -> bool:
+        connection = self._connections.get(peer)
+        if connection is None:
+            return self._send_later(peer, header, payload, token)
+        try:
+            done = connection.send(header, payload, token)
+        except OSError as error:
+            self._drop(connection, f"sending failed: {error.strerror or error}")
+            return False
+        if connection.queue and connection.sock.fileno() not in self._writers:
+            self._writers.add(connection.sock.fileno())
+            self._epoll.modify(connection.sock, _READ | _WRITE)
+        return done
+
+    def poll(self) -> bool:
+        events = self._epoll.poll(0)
+        if not events:
+            return False
+        for fd, mask in events:
+            entry = self._by_fd.get(fd)
+            if type(entry) is Connection:
+                self._serve(entry, mask)
+            elif type(entry) is _Handshake:
+                self._shake(entry)
+            elif fd in self._by_fd:
+                self._accept()
+        return True
+
+    def arm(self) -> bool:
+        return True  # the kernel keeps what has arrived readable
+
+    def disarm(self) -> None:
+        pass
+
+    def descriptors(self) -> Sequence[tuple[int, int]]:
+        return ((self._epoll.fileno(), select.POLLIN),)
+
+    def pending(self) -> bool:
+        return bool(self._writers or self._waiting)
+
+    def close(self) -> None:
+        for entry in list(self._by_fd.values()):
+            if entry is not None:
+                entry.sock.close()
+        if self._listener is not None:
+            self._listener.close()
+        self._by_fd.clear()
+        self._connections.clear()
+        self._waiting.clear()
+        self._writers.clear()
+        if not self._epoll.closed:
+            self._epoll.close()
+
+    # -- connections ---------------------------------------------------------------------------------------------
+
+    def _register(self, sock: socket.socket, entry: Connection | _Handshake | None, mask: int) -> None:
+        self._by_fd[sock.fileno()] = entry
+        self._epoll.register(sock, mask)
+
+    def _unregister(self, sock: socket.socket) -> None:
+        fd = sock.fileno()
+        if fd in self._by_fd:
+            del self._by_fd[fd]
+            self._writers.discard(fd)
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(sock)
+        sock.close()
+
+    def _send_later(self, peer: int, header: bytes, payload: Payload, token: object) -> bool:
+        """Queue a frame for a peer that is not connected yet, and start connecting."""
+        if peer in self._gone:
+            return False
+        first = peer not in self._waiting
+        queue = self._waiting.setdefault(peer, [])
+        views = [] if payload is None else [payload] if isinstance(payload, memoryview) else list(payload)
+        copied = sum(map(len, views)) <= COPY_LIMIT
+        if copied:
+            queue.append((header, memoryview(b"".join(views)) if views else None, None))
+        else:
+            queue.append((header, views, token))
+        if first and not self._is_coming(peer):
+            self._dial(peer)
+        return copied or token is None
+
+    def _dial(self, peer: int) -> None:
+        address = self._peers.get(peer)
+        if address is None:
+            raise ChannelError(f"tcp: process {peer} has no address; it does not offer this channel")
+        family = socket.AF_INET6 if ":" in address["host"] else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        shake = _Handshake(sock, peer, "connecting", CHALLENGE_SIZE)
+        error = sock.connect_ex((address["host"], address["port"]))
+        if error not in (0, errno.EINPROGRESS):
+            sock.close()
+            self._lose(peer, f"cannot connect to {address['host']}:{address['port']}: {os.strerror(error)}")
+            return
+        self._register(sock, shake, _WRITE)
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        sock.setblocking(False)
+        self._register(sock, _Handshake(sock, -1, "hello", HELLO_SIZE), _READ)
+
+    def _shake(self, shake: _Handshake) -> None:
+        """Advance a handshake; any irregularity ends the socket, a lost dial ends the peer."""
+        try:
+            if shake.stage == "connecting":
+                error = shake.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if error:
+                    raise OSError(error, os.strerror(error))
+                shake.sock.send(hello(self.job, self.proc, shake.peer, shake.nonce))
+                shake.stage = "challenge"
+                self._epoll.modify(shake.sock, _READ)
+                return
+            data = shake.sock.recv(shake.want - len(shake.data))
+            if not data:
+                raise EOFError("closed during the handshake")
+            shake.data += data
+            if len(shake.data) == shake.want:
+                data, shake.data = shake.data, b""
+                getattr(self, "_on_" + shake.stage)(shake, data)
+        except BlockingIOError:
+            return
+        except (OSError, EOFError) as error:
+            stage, peer = shake.stage, shake.peer
+            self._unregister(shake.sock)
+            if stage in ("connecting", "challenge") and not self._is_coming(peer):
+                self._dial_again(peer, stage, error)
+
+    def _is_coming(self, peer: int) -> bool:
+        """The peer is connected, or its own connection to us is on its way."""
+        return peer in self._connections or any(
+            type(entry) is _Handshake and entry.peer == peer for entry in self._by_fd.values()
+        )
+
+    def _dial_again(self, peer: int, stage: str, error: Exception) -> None:
+        """A dial ended without a connection.
+
+        A peer that has a dial of its own under way closes ours. Then its connection is about to arrive; should it
+        have died instead, another dial finds out.
+        """
+        self._dials[peer] = self._dials.get(peer, 0) + 1
+        if stage == "challenge" and self._dials[peer] < _DIALS:
+            self._dial(peer)
+        else:
+            self._lose(peer, f"cannot connect: {error}")
+
+    def _on_hello(self, shake: _Handshake, data: bytes) -> None:
+        known = read_hello(data, self.job, self.proc)
+        if known is None:
+            raise EOFError("not a peer of this job")
+        peer, nonce = known
+        own = next((e for e in self._by_fd.values() if type(e) is _Handshake and e.peer == peer), None)
+        if peer in self._connections or (own is not None and self.proc < peer):
+            raise EOFError("the other connection is kept")
+        nonces = nonce + shake.nonce
+        shake.sock.send(shake.nonce + proof(self._secret, b"accept", self.job, self.proc, peer, nonces))
+        shake.peer, shake.nonce, shake.stage, shake.want = peer, nonces, "proof", PROOF_SIZE
+
+    def _on_challenge(self, shake: _Handshake, data: bytes) -> None:
+        nonces = shake.nonce + data[:NONCE_SIZE]
+        expected = proof(self._secret, b"accept", self.job, shake.peer, self.proc, nonces)
+        if not hmac.compare_digest(data[NONCE_SIZE:], expected):
+            raise EOFError("the peer does not know the job's key")
+        shake.sock.send(proof(self._secret, b"connect", self.job, self.proc, shake.peer, nonces))
+        self._establish(shake)
+
+    def _on_proof(self, shake: _Handshake, data: bytes) -> None:
+        expected = proof(self._secret, b"connect", self.job, shake.peer, self.proc, shake.nonce)
+        if not hmac.compare_digest(data, expected):
+            raise EOFError("the peer does not know the job's key")
+        for entry in list(self._by_fd.values()):
+            if type(entry) is _Handshake and entry is not shake and entry.peer == shake.peer:
+                self._unregister(entry.sock)
+        self._establish(shake)
+
+    def _establish(self, shake: _Handshake) -> None:
+        """The peer has proved the key: frames may flow, first those that waited."""
+        sock, peer = shake.sock, shake.peer
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(sock, peer)
+        self._by_fd[sock.fileno()] = connection
+        self._connections[peer] = connection
+        for header, payload, token in self._waiting.pop(peer, []):
+            if self.send(peer, header, payload, token) and token is not None:
+                self._receiver.sent(token)
+
+    def _serve(self, connection: Connection, mask: int) -> None:
+        try:
+            if mask & _WRITE:
+                connection.flush(self._receiver)
+                if not connection.queue:
+                    self._writers.discard(connection.sock.fileno())
+                    self._epoll.modify(connection.sock, _READ)
+            if mask & ~_WRITE:
+                connection.read(self._buffer, self._receiver)
+        except EOFError:
+            self._drop(connection, "the connection was closed")
+        except FrameError as error:
+            self._drop(connection, str(error))
+        except OSError as error:
+            self._drop(connection, f"the connection broke: {error.strerror or error}")
+
+    def _drop(self, connection: Connection, reason: str) -> None:
+        self._connections.pop(connection.peer, None)
+        self._unregister(connection.sock)
+        self._lose(connection.peer, reason)
+
+    def _lose(self, peer: int, reason: str) -> None:
+        self._waiting.pop(peer, None)
+        if peer not in self._gone:
+            self._gone.add(peer)
+            self._receiver.lost(peer, f"tcp: {reason}")

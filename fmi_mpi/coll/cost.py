@@ -1,0 +1,42 @@
+"""What a collective costs, counted in frames.
+
+Rules of this file:
+- Beside each algorithm stands ``cost(size, nbytes)``. ``nbytes`` is the measure that selection uses: the buffer for
+  bcast, reduce, allreduce, scan and exscan; one block for gather, scatter, allgather and alltoall; the whole vector for
+  reduce_scatter and allgatherv; for the other forms with counts, one block, all blocks being equal.
+- Formulas are exact where ``size`` and the largest power of two within it divide ``nbytes`` (and, where the operation's
+  order matters to the schedule, for commutative operations); tests compare them with counted frames. Elsewhere
+  they are right up to the rounding of blocks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["NOTHING", "Frames", "log_ceil", "log_floor"]
+
+
+class Frames(NamedTuple):
+    """The messages of one collective, without protocol overhead."""
+
+    messages: int
+    """Messages sent by all ranks together."""
+    nbytes: int
+    """Payload bytes sent by all ranks together."""
+    rounds: int
+    """Messages on the longest chain of dependent ones; the sends of one yield go out together."""
+    busiest: int
+    """Bytes sent or received, whichever is more, by the rank for which this is most."""
+
+
+NOTHING = Frames(0, 0, 0, 0)
+
+
+def log_ceil(size: int) -> int:
+    """Return the least k with 2**k >= size, for size > 0."""
+    return (size - 1).bit_length()
+
+
+def log_floor(size: int) -> int:
+    """Return the greatest k with 2**k <= size, for size > 0."""
+    return size.bit_length() - 1

@@ -1,0 +1,569 @@
+"""The message engine: operations and frames in, completed operations and frames out. No I/O.
+
+Rules of this file:
+- Small messages travel *eager*: envelope and payload in one frame. Larger ones, and any that exceed the credit
+  a receiver has left to this sender, by *rendezvous*: REQUEST, then CLEAR when matched, then DATA.
+- A synchronous message completes only when matched: its rendezvous says so, or an ACK does.
+- Envelope frames (EAGER, REQUEST) carry a sequence number per (sender, context). They are taken in that order,
+  whichever channels they came by; a number seen before is a duplicate and is dropped.
+- CLEAR, DATA and ACK name an operation by its number; unknown numbers are late duplicates and are dropped.
+- Not thread-safe: the runtime calls everything under its lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fmi_mpi.constants import ERR_PROC_FAILED, ERR_TRUNCATE
+from fmi_mpi.engine.frames import (
+    ACK,
+    CLEAR,
+    CREDIT,
+    DATA,
+    EAGER,
+    FLAG_SYNC,
+    HEADER_SIZE,
+    REQUEST,
+    FrameError,
+    pack_header,
+    unpack_header,
+)
+from fmi_mpi.engine.matching import Matcher
+from fmi_mpi.engine.operations import Message, Operation, Payload, RecvOp, SendOp
+
+__all__ = ["Emit", "Engine", "Link", "allocate"]
+
+Emit = Callable[[int, bytes, Payload, object], bool]
+"""(peer, header, payload, token) -> True when the payload's memory is free again; else ``sent(token)`` follows."""
+
+RawHeader = bytes | bytearray | memoryview
+
+_NOTHING = memoryview(b"")
+_PAGEWISE = 1 << 16  # from here on, memory that need not be zeroed first is worth a numpy call
+
+
+def allocate(nbytes: int) -> memoryview:
+    """Return fresh writable memory."""
+    if nbytes < _PAGEWISE:
+        return memoryview(bytearray(nbytes))
+    return np.empty(nbytes, np.uint8).data
+
+
+class Link:
+    """What the engine knows of one peer: bytes it may still send unasked, and bytes it owes back."""
+
+    __slots__ = ("credit", "failure", "flight", "owed")
+
+    def __init__(self, credit: int) -> None:
+        self.credit = credit
+        self.flight: set[SendOp] = set()
+        self.owed = 0
+        self.failure = ""
+
+
+class _Fill:
+    """An eager message whose payload is still arriving."""
+
+    __slots__ = ("header", "message", "op", "sink")
+
+    def __init__(self, sink: memoryview) -> None:
+        self.sink = sink
+        self.op: RecvOp | None = None
+        self.message: Message | None = None
+        self.header: bytes | None = None
+
+
+class Engine:
+    """Matching, ordering and protocols for one process.
+
+    Args:
+        proc: this process's number in the job.
+        emit: hands a frame to the router.
+        eager_limit: largest payload (bytes) that travels eager.
+        credit: bytes of unexpected payload that each peer may leave here.
+    """
+
+    def __init__(self, proc: int, emit: Emit, eager_limit: int = 1 << 16, credit: int = 1 << 24) -> None:
+        self.proc = proc
+        self.emit = emit
+        self.eager_limit = eager_limit
+        self.credit = credit
+        self.matchers: dict[int, Matcher] = {}
+        self.links: dict[int, Link] = {}
+        self.numbered: dict[int, Operation] = {}
+        self.number = 0
+
+    # -- operations in ---------------------------------------------------------------------------------------
+
+    def matcher(self, context: int) -> Matcher:
+        """Return the state of a context; messages may arrive before this process has created it."""
+        found = self.matchers.get(context)
+        if found is None:
+            found = self.matchers[context] = Matcher()
+        return found
+
+    def link(self, peer: int) -> Link:
+        found = self.links.get(peer)
+        if found is None:
+            found = self.links[peer] = Link(self.credit)
+        return found
+
+    def send(
+        self, peer: int, context: int, source: int, tag: int, payload: Payload, length: int, flags: int = 0
+    ) -> SendOp:
+        """Start a message of ``length`` bytes to ``peer``; ``source`` is this process's rank in the communicator."""
+        op = SendOp(peer)
+        if peer == self.proc:
+            self._send_to_self(op, context, source, tag, payload, length, flags)
+            return op
+        link = self.links.get(peer) or self.link(peer)
+        if link.failure:
+            self._fail(op, link.failure)
+            return op
+        matcher = self.matchers.get(context) or self.matcher(context)
+        sequence = matcher.next_out.get(peer, 0)
+        matcher.next_out[peer] = sequence + 1
+        owed = link.owed
+        link.owed = 0
+        if length <= self.eager_limit and length <= link.credit:
+            link.credit -= length
+            number = 0
+            if flags & FLAG_SYNC:
+                op.waits = 2
+                number = self._enter(op)
+            header = pack_header(EAGER, flags, self.proc, owed, source, tag, context, sequence, length, number, 0)
+            if self.emit(peer, header, payload, op):
+                if op.waits == 1:
+                    op.done = True
+                else:
+                    op.waits = 1
+            else:
+                link.flight.add(op)
+            return op
+        op.payload = payload
+        number = self._enter(op)
+        header = pack_header(REQUEST, flags, self.proc, owed, source, tag, context, sequence, 0, number, length)
+        self.emit(peer, header, None, None)
+        return op
+
+    def recv(self, context: int, op: RecvOp) -> RecvOp:
+        """Start a receive, taking an unexpected message if one matches."""
+        matcher = self.matchers.get(context) or self.matcher(context)
+        if matcher.unexpected:
+            message = matcher.take(op.source, op.tag)
+            if message is not None:
+                self.recv_message(message, op)
+                return op
+        if op.peer >= 0:
+            link = self.links.get(op.peer)
+            if link is not None and link.failure:
+                self._fail(op, link.failure)
+                return op
+        matcher.post(op)
+        return op
+
+    def recv_message(self, message: Message, op: RecvOp) -> None:
+        """Receive a message that has been taken out of the queue (by a receive or a matched probe)."""
+        op.source = message.source
+        op.tag = message.tag
+        op.flags = message.flags
+        op.peer = message.peer
+        sender = message.sender
+        if sender is not None:
+            self._deliver(op, _joined(sender.payload), message.length)
+            sender.payload = None
+            self._finish_send(sender)
+            return
+        if message.data is None:
+            self._clear(message.peer, message.number, message.length, op)
+            return
+        self._matched(message.peer, message.flags, message.number, message.length)
+        if message.arriving:
+            message.receiver = op
+        elif op.buffer is None:
+            op.data = message.data
+            self._received(op, message.length)
+        else:
+            self._deliver(op, message.data, message.length)
+
+    def cancel(self, context: int, op: RecvOp) -> bool:
+        """Cancel a receive; False if it has been matched already."""
+        if op.done or not self.matcher(context).withdraw(op):
+            return False
+        op.cancelled = True
+        self._complete(op)
+        return True
+
+    def cancel_send(self, context: int, op: SendOp) -> bool:
+        """Cancel a send to oneself that no receive has taken; other sends are past cancelling."""
+        if op.done or op.peer != self.proc:
+            return False
+        matcher = self.matcher(context)
+        for key, queue in list(matcher.unexpected.items()):
+            for message in [queue] if isinstance(queue, Message) else list(queue):
+                if message.sender is op:
+                    if isinstance(queue, Message):
+                        del matcher.unexpected[key]
+                    else:
+                        queue.remove(message)
+                        if not queue:
+                            del matcher.unexpected[key]
+                    op.cancelled = True
+                    op.payload = None
+                    self._complete(op)
+                    return True
+        return False
+
+    def forget(self, context: int) -> None:
+        """A communicator is gone: drop what nobody can receive any more and give its credit back."""
+        matcher = self.matchers.pop(context, None)
+        if matcher is None:
+            return
+        for queue in matcher.unexpected.values():
+            for message in [queue] if isinstance(queue, Message) else queue:
+                if message.data is not None and message.sender is None:
+                    self._owe(message.peer, message.length)
+
+    # -- frames in (channels.base.Receiver) --------------------------------------------------------------------
+
+    def frame(self, peer: int, header: RawHeader, payload: memoryview) -> None:
+        """Take a whole frame; ``payload`` is valid only during the call."""
+        word, flags, _, credit, source, tag, context, sequence, length, number, argument = unpack_header(header)
+        if credit:
+            self.link(peer).credit += credit
+        if word == EAGER:
+            matcher = self.matchers.get(context) or self.matcher(context)
+            expected = matcher.next_in.get(peer, 0)
+            if sequence != expected:
+                if sequence > expected:
+                    matcher.early[peer, sequence] = (bytes(header[:HEADER_SIZE]), bytes(payload))
+                return
+            matcher.next_in[peer] = expected + 1
+            # The hot path: what `_matched`, `_deliver` and `_received` do, in line for the common case.
+            op = matcher.match(source, tag)
+            if op is not None:
+                op.source = source
+                op.tag = tag
+                op.peer = peer
+                if flags:
+                    op.flags = flags
+                if length or flags:
+                    self._matched(peer, flags, number, length)
+                buffer = op.buffer
+                if buffer is None or length > len(buffer):
+                    self._deliver(op, payload, length)
+                else:
+                    if length:
+                        buffer[:length] = payload
+                    op.count = length
+                    if op.finish is not None:
+                        op.finish(length)
+                    op.done = True
+                    if op.watcher is not None:
+                        op.watcher.completed(op)
+            else:
+                message = Message(peer, source, tag, flags, length, number)
+                message.data = memoryview(bytearray(payload))
+                matcher.keep(message)
+            if matcher.early:
+                self._replay(matcher, peer)
+        elif word == DATA:
+            found = self._numbered(argument, peer)
+            if isinstance(found, RecvOp):
+                self._deliver(found, payload, found.count)
+        elif word == REQUEST:
+            self._request(peer, flags, source, tag, context, sequence, number, argument, header)
+        elif word == CLEAR:
+            self._cleared(peer, number, argument, sequence)
+        elif word == ACK:
+            acked = self._numbered(number, peer)
+            if isinstance(acked, SendOp):
+                self._finish_send(acked)
+        elif word != CREDIT:
+            raise FrameError(f"unknown frame kind {word:#x} from process {peer}; do all ranks run the same version?")
+
+    def begin(self, peer: int, header: RawHeader) -> tuple[memoryview, object]:
+        """Take a header whose payload is still to come; see ``channels.base.Receiver``."""
+        word, flags, _, credit, source, tag, context, sequence, length, number, argument = unpack_header(header)
+        if word == DATA:
+            if credit:
+                self.link(peer).credit += credit
+            op = self._numbered(argument, peer)
+            if not isinstance(op, RecvOp):
+                return allocate(length), None
+            if op.buffer is None or length > len(op.buffer):
+                raise FrameError(f"process {peer} sends {length} bytes where fewer were asked for")
+            return op.buffer[:length], op
+        if word != EAGER:
+            raise FrameError(f"frame kind {word:#x} from process {peer} cannot carry {length} bytes")
+        if length > self.eager_limit:
+            raise FrameError(
+                f"eager frame of {length} bytes from process {peer}, limit {self.eager_limit}: "
+                "set FMI_EAGER_LIMIT to the same value on all ranks"
+            )
+        matcher = self.matcher(context)
+        expected = matcher.next_in.get(peer, 0)
+        if sequence != expected:
+            fill = _Fill(allocate(length))
+            fill.header = bytes(header[:HEADER_SIZE])
+            return fill.sink, fill
+        if credit:
+            self.link(peer).credit += credit
+        matcher.next_in[peer] = expected + 1
+        found = matcher.match(source, tag)
+        if found is not None:
+            found.source = source
+            found.tag = tag
+            found.flags = flags
+            found.peer = peer
+            self._matched(peer, flags, number, length)
+            buffer = found.buffer
+            if buffer is None:
+                buffer = found.buffer = found.data = allocate(length)
+            sink = buffer[:length] if length <= len(buffer) else allocate(length)
+            fill = _Fill(sink)
+            fill.op = found
+        else:
+            message = Message(peer, source, tag, flags, length, number)
+            message.arriving = True
+            message.data = allocate(length)
+            matcher.keep(message)
+            fill = _Fill(message.data)
+            fill.message = message
+        if matcher.early:
+            self._replay(matcher, peer)
+        return fill.sink, fill
+
+    def end(self, peer: int, token: object) -> None:
+        """The payload that ``begin`` gave a place is complete."""
+        if isinstance(token, RecvOp):
+            self._received(token, token.count)
+        elif isinstance(token, _Fill):
+            if token.header is not None:
+                self.frame(peer, token.header, token.sink)
+            elif token.op is not None:
+                self._filled(token.op, token.sink)
+            elif token.message is not None:
+                token.message.arriving = False
+                if token.message.receiver is not None:
+                    self._deliver(token.message.receiver, token.sink, len(token.sink))
+
+    def sent(self, token: object) -> None:
+        """A frame that ``emit`` could not hand over at once is out."""
+        if isinstance(token, SendOp):
+            self.link(token.peer).flight.discard(token)
+            self._finish_send(token)
+
+    def lost(self, peer: int, reason: str) -> None:
+        """A process is gone: everything that waits for it fails."""
+        link = self.link(peer)
+        if link.failure:
+            return
+        link.failure = reason or f"process {peer} is gone"
+        for number, op in list(self.numbered.items()):
+            if op.peer == peer:
+                del self.numbered[number]
+                self._fail(op, link.failure)
+        for send in list(link.flight):
+            self._fail(send, link.failure)
+        link.flight.clear()
+        for matcher in self.matchers.values():
+            for receive in matcher.receives():
+                if receive.peer == peer:
+                    matcher.withdraw(receive)
+                    self._fail(receive, link.failure)
+
+    # -- protocol ------------------------------------------------------------------------------------------------
+
+    def _enter(self, op: Operation) -> int:
+        self.number += 1
+        self.numbered[self.number] = op
+        return self.number
+
+    def _numbered(self, number: int, peer: int) -> Operation | None:
+        """Take the operation that a frame of ``peer`` names; None if it is not waiting for that peer."""
+        op = self.numbered.get(number)
+        if op is None or op.peer != peer:
+            return None
+        del self.numbered[number]
+        return op
+
+    def _send_to_self(
+        self, op: SendOp, context: int, source: int, tag: int, payload: Payload, length: int, flags: int
+    ) -> None:
+        matcher = self.matcher(context)
+        receive = matcher.match(source, tag)
+        if receive is not None:
+            receive.source = source
+            receive.tag = tag
+            receive.flags = flags
+            receive.peer = self.proc
+            self._deliver(receive, _joined(payload), length)
+            op.done = True
+            return
+        message = Message(self.proc, source, tag, flags, length, 0)
+        if length <= self.eager_limit and not flags & FLAG_SYNC:
+            message.data = memoryview(bytearray(_joined(payload)))
+            op.done = True
+        else:
+            op.payload = payload
+            message.sender = op
+        matcher.keep(message)
+
+    def _request(
+        self,
+        peer: int,
+        flags: int,
+        source: int,
+        tag: int,
+        context: int,
+        sequence: int,
+        number: int,
+        length: int,
+        header: RawHeader,
+    ) -> None:
+        matcher = self.matcher(context)
+        expected = matcher.next_in.get(peer, 0)
+        if sequence != expected:
+            if sequence > expected:
+                matcher.early[peer, sequence] = (bytes(header[:HEADER_SIZE]), b"")
+            return
+        matcher.next_in[peer] = expected + 1
+        op = matcher.match(source, tag)
+        if op is None:
+            matcher.keep(Message(peer, source, tag, flags, length, number))
+        else:
+            op.source = source
+            op.tag = tag
+            op.flags = flags
+            op.peer = peer
+            self._clear(peer, number, length, op)
+        if matcher.early:
+            self._replay(matcher, peer)
+
+    def _replay(self, matcher: Matcher, peer: int) -> None:
+        """Take frames that came too early and whose turn it is now."""
+        while True:
+            key = (peer, matcher.next_in[peer])
+            early = matcher.early.pop(key, None)
+            if early is None:
+                return
+            header, payload = early
+            # The credit field was counted when the frame arrived.
+            fields = list(unpack_header(header))
+            fields[3] = 0
+            self.frame(peer, pack_header(*fields), memoryview(payload))
+
+    def _clear(self, peer: int, number: int, length: int, op: RecvOp) -> None:
+        """Tell the sender of a rendezvous to go on, with as many bytes as there is room for."""
+        if op.buffer is None:
+            op.buffer = op.data = allocate(length)
+        wanted = min(length, len(op.buffer))
+        op.count = length
+        link = self.link(peer)
+        owed, link.owed = link.owed, 0
+        header = pack_header(CLEAR, 0, self.proc, owed, 0, 0, 0, wanted, 0, number, self._enter(op))
+        self.emit(peer, header, None, None)
+
+    def _cleared(self, peer: int, number: int, receiver: int, wanted: int) -> None:
+        op = self._numbered(number, peer)
+        if not isinstance(op, SendOp):
+            return
+        payload, op.payload = _first_bytes(op.payload, wanted), None
+        link = self.link(op.peer)
+        owed, link.owed = link.owed, 0
+        header = pack_header(DATA, 0, self.proc, owed, 0, 0, 0, 0, wanted, 0, receiver)
+        if self.emit(op.peer, header, payload, op):
+            self._finish_send(op)
+        else:
+            link.flight.add(op)
+
+    def _matched(self, peer: int, flags: int, number: int, length: int) -> None:
+        """An eager message of a peer has found its receive: acknowledge, and give the credit back."""
+        link = self.link(peer)
+        link.owed += length
+        if flags & FLAG_SYNC and number:
+            owed, link.owed = link.owed, 0
+            self.emit(peer, pack_header(ACK, 0, self.proc, owed, 0, 0, 0, 0, 0, number, 0), None, None)
+        elif link.owed > self.credit >> 2:
+            self._owe(peer, 0)
+
+    def _owe(self, peer: int, length: int) -> None:
+        link = self.link(peer)
+        owed, link.owed = link.owed + length, 0
+        self.emit(peer, pack_header(CREDIT, 0, self.proc, owed, 0, 0, 0, 0, 0, 0, 0), None, None)
+
+    def _deliver(self, op: RecvOp, payload: memoryview, length: int) -> None:
+        """Copy payload bytes to where the receive wants them; ``length`` is what the sender has sent in all."""
+        buffer = op.buffer
+        if buffer is None:
+            op.data = memoryview(bytearray(payload))
+        elif length <= len(buffer):
+            if length:
+                buffer[:length] = payload
+        else:
+            buffer[:] = payload[: len(buffer)]
+        self._received(op, length)
+
+    def _filled(self, op: RecvOp, sink: memoryview) -> None:
+        """A matched receive's sink is full: it is the receive's buffer itself, unless that was too small."""
+        buffer = op.buffer
+        if buffer is None or len(sink) > len(buffer):
+            self._deliver(op, sink, len(sink))
+        else:
+            self._received(op, len(sink))
+
+    def _received(self, op: RecvOp, length: int) -> None:
+        capacity = length if op.buffer is None else len(op.buffer)
+        if length > capacity:
+            op.error = ERR_TRUNCATE
+            op.detail = f"message of {length} bytes from rank {op.source} with tag {op.tag}, buffer of {capacity} bytes"
+            length = capacity
+        op.count = length
+        if op.finish is not None:
+            op.finish(length)
+        op.done = True
+        if op.watcher is not None:
+            op.watcher.completed(op)
+
+    def _finish_send(self, op: SendOp) -> None:
+        op.waits -= 1
+        if op.waits == 0:
+            self._complete(op)
+
+    def _complete(self, op: Operation) -> None:
+        op.done = True
+        if op.watcher is not None:
+            op.watcher.completed(op)
+
+    def _fail(self, op: Operation, reason: str) -> None:
+        if op.done:
+            return
+        op.error = ERR_PROC_FAILED
+        op.detail = reason
+        self._complete(op)
+
+
+def _joined(payload: Payload) -> memoryview:
+    """Return a payload as one view, copying only if it is in several."""
+    if payload is None:
+        return _NOTHING
+    if isinstance(payload, memoryview):
+        return payload
+    return payload[0] if len(payload) == 1 else memoryview(b"".join(payload))
+
+
+def _first_bytes(payload: Payload, nbytes: int) -> Payload:
+    """Return the first ``nbytes`` of a payload without copying."""
+    if payload is None or isinstance(payload, memoryview):
+        return None if payload is None else payload[:nbytes]
+    views: list[memoryview] = []
+    views_in: Sequence[memoryview] = payload
+    for view in views_in:
+        if nbytes <= 0:
+            break
+        views.append(view[:nbytes])
+        nbytes -= len(view)
+    return views

@@ -1,0 +1,139 @@
+"""Matching of messages and receives within one context (one communicator's point-to-point or collective space).
+
+Rules of this file:
+- Messages of one sender match in the order sent; receives match in the order posted (MPI-4.1, 3.5).
+- The common case, one receive for one exact (source, tag), is a dict look-up each way. A queue is made only
+  when a second entry of the same key waits; wildcard receives stand in a list of their own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TypeVar
+
+from fmi_mpi.constants import ANY_SOURCE, ANY_TAG
+from fmi_mpi.engine.operations import Message, RecvOp
+
+__all__ = ["Matcher"]
+
+Key = tuple[int, int]
+T = TypeVar("T", Message, RecvOp)
+
+
+def _append(queues: dict[Key, T | deque[T]], key: Key, entry: T) -> None:
+    found = queues.setdefault(key, entry)
+    if found is entry:
+        return
+    if type(found) is deque:
+        found.append(entry)
+    else:
+        queues[key] = deque((found, entry))  # type: ignore[arg-type]
+
+
+def _first(queue: T | deque[T]) -> T:
+    return queue[0] if isinstance(queue, deque) else queue
+
+
+def _remove_first(queues: dict[Key, T | deque[T]], key: Key) -> T:
+    queue = queues.pop(key)
+    if not isinstance(queue, deque):
+        return queue
+    entry = queue.popleft()
+    if queue:
+        queues[key] = queue
+    return entry
+
+
+class Matcher:
+    """The posted receives and the unexpected messages of one context, and its sequence numbers."""
+
+    __slots__ = ("early", "next_in", "next_out", "posted", "stamp", "unexpected", "wild")
+
+    def __init__(self) -> None:
+        self.posted: dict[Key, RecvOp | deque[RecvOp]] = {}
+        self.wild: list[RecvOp] = []
+        self.unexpected: dict[Key, Message | deque[Message]] = {}
+        self.stamp = 0
+        self.next_in: dict[int, int] = {}
+        self.next_out: dict[int, int] = {}
+        self.early: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+
+    def post(self, op: RecvOp) -> None:
+        """Queue a receive that no unexpected message matches."""
+        self.stamp += 1
+        op.stamp = self.stamp
+        if op.source == ANY_SOURCE or op.tag == ANY_TAG:
+            self.wild.append(op)
+        else:
+            _append(self.posted, (op.source, op.tag), op)
+
+    def match(self, source: int, tag: int) -> RecvOp | None:
+        """Remove and return the earliest posted receive for a message from ``source`` with ``tag``."""
+        key = (source, tag)
+        if not self.wild:
+            found = self.posted.pop(key, None)
+            if found is None or type(found) is RecvOp:
+                return found
+            self.posted[key] = found
+            return _remove_first(self.posted, key)
+        exact = self.posted.get(key)
+        limit = self.stamp + 1 if exact is None else _first(exact).stamp
+        for index, op in enumerate(self.wild):
+            if op.stamp > limit:
+                break
+            if op.source in (source, ANY_SOURCE) and op.tag in (tag, ANY_TAG):
+                del self.wild[index]
+                return op
+        return None if exact is None else _remove_first(self.posted, key)
+
+    def withdraw(self, op: RecvOp) -> bool:
+        """Remove a posted receive; False if it is not there any more."""
+        if op in self.wild:
+            self.wild.remove(op)
+            return True
+        key = (op.source, op.tag)
+        queue = self.posted.get(key)
+        if queue is op:
+            del self.posted[key]
+            return True
+        if isinstance(queue, deque) and op in queue:
+            queue.remove(op)
+            if not queue:
+                del self.posted[key]
+            return True
+        return False
+
+    def keep(self, message: Message) -> None:
+        """Queue a message that no posted receive matches."""
+        self.stamp += 1
+        message.stamp = self.stamp
+        _append(self.unexpected, (message.source, message.tag), message)
+
+    def find(self, source: int, tag: int) -> Message | None:
+        """Return the earliest unexpected message that a receive for (source, tag) would take."""
+        if not self.unexpected:
+            return None
+        if source != ANY_SOURCE and tag != ANY_TAG:
+            queue = self.unexpected.get((source, tag))
+            return None if queue is None else _first(queue)
+        best: Message | None = None
+        for (from_, with_), queue in self.unexpected.items():
+            if source in (from_, ANY_SOURCE) and tag in (with_, ANY_TAG):
+                first = _first(queue)
+                if best is None or first.stamp < best.stamp:
+                    best = first
+        return best
+
+    def take(self, source: int, tag: int) -> Message | None:
+        """Remove and return what ``find`` finds."""
+        found = self.find(source, tag)
+        if found is not None:
+            _remove_first(self.unexpected, (found.source, found.tag))
+        return found
+
+    def receives(self) -> list[RecvOp]:
+        """Return all posted receives, for failure handling."""
+        found = list(self.wild)
+        for queue in self.posted.values():
+            found.extend(queue if isinstance(queue, deque) else (queue,))
+        return found

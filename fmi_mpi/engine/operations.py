@@ -1,0 +1,109 @@
+"""What the engine is asked to do and what it has received: send and receive operations, arrived messages.
+
+Rules of this file:
+- An operation is complete when ``done`` is true, and never changes afterwards.
+- ``source`` and ``tag`` of a receive are what was asked for until it is matched, then what arrived.
+- ``error`` is an MPI error class; ``detail`` says in words what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, SUCCESS
+
+__all__ = ["Message", "Operation", "Payload", "RecvOp", "SendOp", "Watcher"]
+
+Payload = memoryview | Sequence[memoryview] | None
+
+
+class Watcher(Protocol):
+    """Whoever wants to know that an operation is complete (a collective's schedule)."""
+
+    def completed(self, operation: Operation) -> None: ...
+
+
+class Operation:
+    """Common state of sends and receives. Defaults stand in the class: most operations change few of them."""
+
+    done = False
+    error = SUCCESS
+    detail = ""
+    source = ANY_SOURCE
+    tag = ANY_TAG
+    count = 0
+    cancelled = False
+    peer = -1
+    watcher: Watcher | None = None
+
+
+class SendOp(Operation):
+    """A message on its way out; ``waits`` counts what must still happen: hand-over, and a match if synchronous."""
+
+    waits = 1
+    payload: Payload = None
+
+    def __init__(self, peer: int) -> None:
+        self.peer = peer
+
+
+class RecvOp(Operation):
+    """A receive.
+
+    ``buffer``: where to put the payload, or None for memory of the message's own length, found in ``data``
+    afterwards. ``finish``: called once with the number of bytes when they are in ``buffer``.
+    """
+
+    flags = 0
+    stamp = 0
+
+    def __init__(
+        self,
+        peer: int,
+        source: int,
+        tag: int,
+        buffer: memoryview | None,
+        finish: Callable[[int], None] | None = None,
+    ) -> None:
+        self.peer = peer
+        self.source = source
+        self.tag = tag
+        self.buffer = buffer
+        self.data = buffer
+        self.finish = finish
+
+
+class Message:
+    """A message whose envelope has arrived and that no receive has taken yet.
+
+    Exactly one of these holds: ``data`` has the payload (``arriving`` while bytes are still missing), or
+    ``request`` is the sender's id of a rendezvous, or ``sender`` is the operation of a message to oneself.
+    """
+
+    __slots__ = (
+        "arriving",
+        "data",
+        "flags",
+        "length",
+        "number",
+        "peer",
+        "receiver",
+        "sender",
+        "source",
+        "stamp",
+        "tag",
+    )
+
+    def __init__(self, peer: int, source: int, tag: int, flags: int, length: int, number: int) -> None:
+        self.peer = peer
+        self.source = source
+        self.tag = tag
+        self.flags = flags
+        self.length = length
+        self.number = number
+        self.stamp = 0
+        self.arriving = False
+        self.data: memoryview | None = None
+        self.sender: SendOp | None = None
+        self.receiver: RecvOp | None = None

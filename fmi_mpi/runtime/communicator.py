@@ -1,0 +1,124 @@
+"""A communicator's state: its processes, its contexts, and the operations on it.
+
+Rules of this file:
+- A context number is made by one process of the new communicator from its own number and a counter, so no two
+  communicators of a job share one and nobody has to agree. Its low bits tell the spaces apart: 0 point-to-point,
+  1 collectives.
+- Collectives are numbered in the order in which they start, equal on all ranks; the number is their tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fmi_mpi.coll.steps import Schedule as Steps
+from fmi_mpi.constants import ANY_SOURCE, UNDEFINED
+from fmi_mpi.engine.engine import allocate
+from fmi_mpi.engine.operations import Message, Payload, RecvOp, SendOp
+from fmi_mpi.runtime.schedule import Schedule
+
+if TYPE_CHECKING:
+    from fmi_mpi.runtime.world import World
+
+__all__ = ["Communicator"]
+
+_NUMBER_LIMIT = 1 << 30
+
+
+class Communicator:
+    """An intra-communicator (``remote`` None) or inter-communicator.
+
+    ``procs`` are the process numbers that ranks in calls mean: of the remote group in an inter-communicator.
+    """
+
+    def __init__(
+        self, world: World, context: int, local: tuple[int, ...], remote: tuple[int, ...] | None = None
+    ) -> None:
+        self.world = world
+        self.context = context
+        self.local = local
+        self.remote = remote
+        self.procs = local if remote is None else remote
+        self.rank = local.index(world.proc) if world.proc in local else UNDEFINED
+        self.size = len(local)
+        self.number = 0
+        self.name = ""
+        self.attributes: dict[int, Any] | None = None
+        self.errhandler: Any = None
+        self.info: Any = None
+        self.topology: Any = None
+        self.buffer: Any = None
+        self.freed = False
+        self._hosts: tuple[int, ...] | None = None
+        self._scratch = memoryview(b"")
+
+    # -- point-to-point --------------------------------------------------------------------------------------
+
+    def isend(self, dest: int, tag: int, payload: Payload, length: int, flags: int = 0) -> SendOp:
+        """Start a message of ``length`` bytes to rank ``dest``; ``flags`` as in ``engine.frames``."""
+        world = self.world
+        with world.progress.lock:
+            return world.engine.send(self.procs[dest], self.context, self.rank, tag, payload, length, flags)
+
+    def irecv(
+        self, source: int, tag: int, buffer: memoryview | None, finish: Callable[[int], None] | None = None
+    ) -> RecvOp:
+        """Start a receive from rank ``source`` (or ANY_SOURCE); see ``engine.operations.RecvOp``."""
+        world = self.world
+        op = RecvOp(-1 if source == ANY_SOURCE else self.procs[source], source, tag, buffer, finish)
+        with world.progress.lock:
+            return world.engine.recv(self.context, op)
+
+    def find(self, source: int, tag: int) -> Message | None:
+        """Return the message that a receive would take, without waiting."""
+        world = self.world
+        with world.progress.lock:
+            return world.engine.matcher(self.context).find(source, tag)
+
+    def take(self, source: int, tag: int) -> Message | None:
+        """Take a message out of matching, without waiting (matched probe)."""
+        world = self.world
+        with world.progress.lock:
+            return world.engine.matcher(self.context).take(source, tag)
+
+    def recv_taken(self, message: Message, buffer: memoryview | None, finish: Callable[[int], None] | None) -> RecvOp:
+        """Receive a message that ``take`` returned."""
+        op = RecvOp(message.peer, message.source, message.tag, buffer, finish)
+        with self.world.progress.lock:
+            self.world.engine.recv_message(message, op)
+        return op
+
+    # -- collectives -------------------------------------------------------------------------------------------
+
+    def start(self, steps: Steps[Any], finish: Callable[[Any], Any] | None = None) -> Schedule:
+        """Start a collective; ``finish`` maps the generator's result to the schedule's."""
+        number = self.number
+        self.number = (number + 1) % _NUMBER_LIMIT
+        schedule = Schedule(self, number, steps, finish)
+        with self.world.progress.lock:
+            schedule.step()
+        return schedule
+
+    @property
+    def hosts(self) -> Sequence[int]:
+        """Per rank, an index of its host: equal for ranks that share memory (coll.steps.Ranks)."""
+        if self._hosts is None:
+            keys = [self.world.host(proc) for proc in self.local]
+            order = {key: index for index, key in enumerate(dict.fromkeys(keys))}
+            self._hosts = tuple(order[key] for key in keys)
+        return self._hosts
+
+    def scratch(self, nbytes: int) -> memoryview:
+        """Return working memory for an algorithm (coll.steps.Ranks)."""
+        return allocate(nbytes)
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def free(self) -> None:
+        """Drop the contexts; messages that nobody has received are dropped with them."""
+        if not self.freed:
+            self.freed = True
+            with self.world.progress.lock:
+                self.world.engine.forget(self.context)
+                self.world.engine.forget(self.context | 1)

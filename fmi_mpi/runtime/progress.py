@@ -1,0 +1,177 @@
+"""Progress: moving frames while calls wait.
+
+Rules of this file:
+- Everything that touches the engine or a channel holds ``lock``.
+- A wait first spins, then yields the core between polls, then blocks in the kernel until a channel, the job's
+  control or another thread of this process wakes it. With more ranks than cores, or with several threads,
+  spinning would only keep others from running, so the wait starts with yielding.
+- Of several waiting threads one blocks in the kernel; the others wait for it on a condition.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from fmi_mpi.channels.base import Channel
+
+__all__ = ["Progress", "Waitable"]
+
+_LONGEST_SLEEP = 1.0  # seconds; a safety net only, arrivals wake the sleeper
+
+
+class Waitable(Protocol):
+    """Anything with a ``done`` flag that progress sets."""
+
+    done: bool
+
+
+class Steppable(Protocol):
+    """Work to be continued outside the channels' callbacks."""
+
+    def step(self) -> None: ...
+
+
+class Progress:
+    """The progress loop of one process.
+
+    Args:
+        spin: seconds to spin in a wait. yielding: seconds to yield after that, before blocking.
+    """
+
+    def __init__(self, spin: float, yielding: float) -> None:
+        self.lock = threading.RLock()
+        self.ready: deque[Steppable] = deque()
+        self.spin = spin
+        self.yielding = yielding
+        self._changed = threading.Condition(self.lock)
+        self._channels: Sequence[Channel] = ()
+        self._polls: tuple[Callable[[], bool], ...] = ()
+        self._poll = select.poll()
+        self._asleep = False
+        self._control = -1
+        self._on_control: Callable[[], None] = lambda: None
+        self._wake_read, self._wake_write = -1, -1
+
+    def attach(self, channels: Sequence[Channel], control: int, on_control: Callable[[], None]) -> None:
+        """Poll these channels from now on, and the job's control descriptor (-1: none) while blocked."""
+        self._channels = channels
+        self._polls = tuple(channel.poll for channel in channels)
+        self._control = control
+        self._on_control = on_control
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poll.register(self._wake_read, select.POLLIN)
+        if control >= 0:
+            self._poll.register(control, select.POLLIN)
+        for channel in channels:
+            for fd, mask in channel.descriptors():
+                self._poll.register(fd, mask)
+
+    def detach(self) -> None:
+        """Stop polling."""
+        if self._wake_read >= 0:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+        self._wake_read = self._wake_write = -1
+        self._channels = ()
+        self._polls = ()
+
+    def poll(self) -> bool:
+        """Move what can be moved now; True if anything happened. The lock is held."""
+        moved = False
+        for poll in self._polls:
+            if poll():
+                moved = True
+        while self.ready:
+            self.ready.popleft().step()
+            moved = True
+        return moved
+
+    def once(self) -> None:
+        """One poll, for calls that test; lets others run if nothing happened."""
+        with self.lock:
+            moved = self.poll()
+        if not moved:
+            if threading.active_count() > 1:
+                time.sleep(0)
+            else:
+                os.sched_yield()
+
+    def wait(self, what: Waitable) -> None:
+        """Return when ``what`` is done."""
+        if what.done:
+            return
+        with self.lock:
+            poll = self.poll
+            if self.spin:
+                now = time.perf_counter
+                until = 0.0
+                while not what.done:
+                    if poll():
+                        until = 0.0
+                    elif until == 0.0:
+                        until = now() + self.spin
+                    elif now() > until:
+                        break
+            if not what.done:
+                self._wait_politely(lambda: what.done)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Return when ``condition()``, evaluated under the lock after each poll, is true."""
+        with self.lock:
+            self.poll()
+            if not condition():
+                self._wait_politely(condition)
+
+    def interrupt(self) -> None:
+        """Wake a thread of this process that is blocked in a wait."""
+        if self._asleep:
+            os.write(self._wake_write, b"!")
+
+    def _wait_politely(self, condition: Callable[[], bool]) -> None:
+        now = time.perf_counter
+        until = now() + self.yielding
+        while not condition():
+            if self.poll():
+                until = now() + self.yielding
+            elif now() < until:
+                self.lock.release()
+                if threading.active_count() > 1:
+                    time.sleep(0)
+                else:
+                    os.sched_yield()
+                self.lock.acquire()
+            else:
+                self._block()
+
+    def _block(self) -> None:
+        if self._asleep:
+            self._changed.wait(_LONGEST_SLEEP)
+            return
+        armed = 0
+        try:
+            for channel in self._channels:
+                armed += 1
+                if not channel.arm():
+                    return
+            self._asleep = True
+            self.lock.release()
+            try:
+                woken = self._poll.poll(_LONGEST_SLEEP * 1000)
+            finally:
+                self.lock.acquire()
+                self._asleep = False
+        finally:
+            for channel in self._channels[:armed]:
+                channel.disarm()
+            self._changed.notify_all()
+        for fd, _ in woken:
+            if fd == self._wake_read:
+                os.read(fd, 4096)
+            elif fd == self._control:
+                self._on_control()

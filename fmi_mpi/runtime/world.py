@@ -1,0 +1,142 @@
+"""The process as a member of its job: joining, the world's communicators, leaving.
+
+Rules of this file:
+- Joining at import only claims the rank and publishes addresses; nobody waits for anybody.
+- Leaving waits until all ranks leave, so that no message in flight is lost, unless this rank fails: then its exit
+  code tells the launcher, which ends the others.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from fmi_mpi.bootstrap import discover
+from fmi_mpi.bootstrap.base import Bootstrap, Event
+from fmi_mpi.channels.base import Channel
+from fmi_mpi.channels.registry import Membership, create
+from fmi_mpi.coll.barrier.dissemination import dissemination
+from fmi_mpi.config import Settings
+from fmi_mpi.engine.engine import Engine
+from fmi_mpi.runtime.communicator import Communicator
+from fmi_mpi.runtime.progress import Progress
+from fmi_mpi.runtime.router import HOST, Router
+
+__all__ = ["World"]
+
+_CONTEXT_BITS = 2
+_COUNTER_BITS = 36
+_WORLD_CONTEXT = 0
+_FINAL_CONTEXT = 1 << _CONTEXT_BITS
+
+
+class World:
+    """This process's membership in its job.
+
+    Args:
+        bootstrap: where to join; by default what the environment says.
+        settings: by default those of the environment.
+    """
+
+    def __init__(self, bootstrap: Bootstrap | None = None, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.bootstrap = bootstrap or discover(os.environ)
+        identity = self.bootstrap.identity
+        self.proc = identity.rank
+        self.size = identity.size
+        self.failed = False
+        self.finalized = False
+        self._contexts = 0
+        self._host = _host_key()
+        self.progress = Progress(self.settings.spin, self.settings.yield_time)
+        self.engine = Engine(self.proc, self._emit, self.settings.eager_limit, self.settings.credit)
+        self.channels: list[Channel] = []
+        if self.size > 1:
+            self._join()
+        self.world = Communicator(self, _WORLD_CONTEXT, tuple(range(self.size)))
+        self.self = Communicator(self, self.new_context(), (self.proc,))
+
+    def _join(self) -> None:
+        identity = self.bootstrap.identity
+        membership = Membership(identity.rank, identity.size, identity.job, identity.secret, self.settings)
+        self.channels = [create(name, membership, self.engine) for name in self.settings.channels]
+        self.router = Router(self.bootstrap, self.channels, self.settings.join_timeout, self.engine.lost)
+        self.router.publish(self._host)
+        self.engine.emit = self.router.emit
+        self.progress.attach(self.channels, self.bootstrap.fileno(), self._on_control)
+        if self.size > len(os.sched_getaffinity(0)):
+            self.progress.spin = 0.0
+
+    def _emit(self, peer: int, header: bytes, payload: object, token: object) -> bool:
+        raise AssertionError("a job of one sends no frames")
+
+    def new_context(self) -> int:
+        """Return a context number that no other communicator of the job has."""
+        self._contexts += 1
+        return ((self.proc + 1) << _COUNTER_BITS | self._contexts) << _CONTEXT_BITS
+
+    def host(self, proc: int) -> str:
+        """Return a key of the host that a process runs on."""
+        if proc == self.proc or self.size == 1:
+            return self._host
+        return str(self.router.table()[proc][HOST]["key"])
+
+    # -- control -------------------------------------------------------------------------------------------------
+
+    def _on_control(self) -> None:
+        for event in self.bootstrap.events():
+            self._react(event)
+
+    def _react(self, event: Event) -> None:
+        if event.kind == "abort":
+            self.exit(event.code)
+        else:
+            self.engine.lost(event.rank, event.message)
+
+    def abort(self, code: int, message: str) -> None:
+        """End all ranks of the job with this exit code."""
+        self.bootstrap.abort(code, message)
+        self.exit(code)
+
+    def exit(self, code: int) -> None:
+        """End this process now, without waiting for anybody."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError, AttributeError):
+                pass
+        os._exit(code)
+
+    # -- leaving -------------------------------------------------------------------------------------------------
+
+    def finalize(self) -> None:
+        """Leave the job: flush, wait until all ranks leave, close."""
+        if self.finalized:
+            return
+        self.finalized = True
+        if self.size > 1:
+            if not self.failed:
+                self._leave_together()
+                self.bootstrap.finalized()
+            for channel in self.channels:
+                channel.close()
+            self.progress.detach()
+        self.bootstrap.close()
+
+    def _leave_together(self) -> None:
+        channels: Sequence[Channel] = self.channels
+        self.progress.wait_until(lambda: not any(channel.pending() for channel in channels))
+        final = Communicator(self, _FINAL_CONTEXT, tuple(range(self.size)))
+        self.progress.wait(final.start(dissemination(final)))
+
+
+def _host_key() -> str:
+    """Return a key that is equal for processes that share a kernel and its name spaces."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return socket.gethostname()
