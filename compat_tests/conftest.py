@@ -100,7 +100,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         name, _, fixture = item.nodeid.rpartition("/")[2], None, implementation_of(item)
         for entry in entries:
             if on_this_run(run, entry.section, fixture) and entry.covers(name, run.agreement.size):
-                item.add_marker(pytest.mark.xfail(reason=entry.reason, strict=True))
+                item.add_marker(pytest.mark.xfail(reason=entry.reason, run=entry.run, strict=True))
         if item.get_closest_marker("large") and not config.getoption("large"):
             item.add_marker(pytest.mark.skip(reason="needs --large"))
 

@@ -20,12 +20,13 @@ ALL = 5  # the largest world that the suites run on
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a ledger; an empty np means every world size."""
+    """One line of a ledger; an empty np means every world size, run=false that the test would end the process."""
 
     section: str
     pattern: str
     np: tuple[int, ...]
     reason: str
+    run: bool = True
 
     def covers(self, name: str, np: int) -> bool:
         return (not self.np or np in self.np) and matches(self.pattern, name)
@@ -41,7 +42,7 @@ def read(path: Path) -> list[Entry]:
         return []
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     return [
-        Entry(section, pattern, tuple(line.get("np", ())), line["reason"])
+        Entry(section, pattern, tuple(line.get("np", ())), line["reason"], line.get("run", True))
         for section, table in tables.items()
         for pattern, line in table.items()
     ]

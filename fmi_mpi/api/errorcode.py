@@ -186,8 +186,6 @@ def Add_error_string(errorcode: int, string: str) -> None:
 
 def Remove_error_string(errorcode: int) -> None:
     """Remove the string of an error class or code that was added."""
-    if errorcode not in _classes and errorcode not in _codes or errorcode not in _user_strings:
+    if (errorcode not in _classes and errorcode not in _codes) or errorcode not in _user_strings:
         raise MPIError(ERR_ARG, f"{errorcode} has no string that was added")
     del _user_strings[errorcode]
-
-

@@ -55,9 +55,7 @@ class Message(Handle, family=True):
         return message
 
     @classmethod
-    def Probe(
-        cls, comm: Comm, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None
-    ) -> Message:
+    def Probe(cls, comm: Comm, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Message:
         """Wait for a message on a communicator and take it."""
         return cls(comm.Mprobe(source, tag, status))
 
@@ -70,9 +68,7 @@ class Message(Handle, family=True):
         return None if found is None else cls(found)
 
     @classmethod
-    def probe(
-        cls, comm: Comm, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None
-    ) -> Message:
+    def probe(cls, comm: Comm, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Message:
         """Wait for a pickled message on a communicator and take it."""
         return cls(comm.mprobe(source, tag, status))
 

@@ -98,9 +98,7 @@ def _until(condition: Callable[[], bool], wait: bool) -> bool:
     return condition()
 
 
-def _any(
-    requests: Sequence[Request], status: Status | None, wait: bool, retire: bool = True
-) -> tuple[int, bool, Any]:
+def _any(requests: Sequence[Request], status: Status | None, wait: bool, retire: bool = True) -> tuple[int, bool, Any]:
     """Return (index or UNDEFINED, flag, message)."""
     ops = [_operation(request) for request in requests]
     active = [index for index, op in enumerate(ops) if op is not None]

@@ -6,9 +6,9 @@ Rules of this file:
   which the connection is closed.
 - Both ends use ``Decoder``; it never blocks and knows no socket.
 
-Messages to the rank: hello(nonce), welcome(), leave(reason), table(records), incomplete(ranks, reason),
+Messages to the rank: hello(nonce), welcome(), leave(), refuse(reason), table(records), incomplete(ranks, reason),
 missing(ranks), abort(rank, code, message), lost(rank, message).
-Messages from the rank: claim(rank, pid, proof), publish(record), wait(), missing(), abort(code, message), finalized().
+Messages from the rank: claim(rank, pid, proof), publish(record), wait(), who(), abort(code, message), finalized().
 """
 
 from __future__ import annotations

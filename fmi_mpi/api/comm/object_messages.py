@@ -8,7 +8,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-
 from typing import TYPE_CHECKING, Any, Literal
 
 from fmi_mpi.api.comm.buffered import reserve
@@ -159,9 +158,7 @@ class ObjectMessages(PointToPoint):
         state = RequestState(comm.world, op, lambda running: cancel(comm.context, running), decode=decode_object)
         return new_request(Request, state)
 
-    def probe(
-        self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None
-    ) -> Literal[True]:
+    def probe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Literal[True]:
         """Wait for a message without receiving it."""
         return self.Probe(source, tag, status)
 
@@ -173,10 +170,6 @@ class ObjectMessages(PointToPoint):
         """Wait for a message and take it, to be received by this handle only."""
         return self.Mprobe(source, tag, status)
 
-    def improbe(
-        self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None
-    ) -> Message | None:
+    def improbe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Message | None:
         """Take a message if there is one."""
         return self.Improbe(source, tag, status)
-
-

@@ -90,9 +90,7 @@ class PointToPoint(CommCore):
         except MPIError as error:
             self._failed(error)
 
-    def Recv(
-        self, buf: BufSpec, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None
-    ) -> None:
+    def Recv(self, buf: BufSpec, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> None:
         """Receive a message (MPI-4.1, 3.2.4).
 
         Args:
@@ -308,9 +306,7 @@ class PointToPoint(CommCore):
     # -- probe ---------------------------------------------------------------------------------------------------
 
     @boundary
-    def Probe(
-        self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None
-    ) -> Literal[True]:
+    def Probe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Literal[True]:
         """Wait for a message without receiving it (MPI-4.1, 3.8.1)."""
         _probe(self._state(), source, tag, status, "find", True)
         return True
@@ -327,9 +323,7 @@ class PointToPoint(CommCore):
         return Message._of(comm, _probe(comm, source, tag, status, "take", True))
 
     @boundary
-    def Improbe(
-        self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None
-    ) -> Message | None:
+    def Improbe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Message | None:
         """Take a message if there is one."""
         comm = self._state()
         found = _probe(comm, source, tag, status, "take", False)
@@ -373,9 +367,7 @@ def new_request(cls: type[R], state: RequestState) -> R:
     return request
 
 
-def _probe(
-    comm: Communicator, source: int, tag: int, status: Status | None, how: str, wait: bool
-) -> Any:
+def _probe(comm: Communicator, source: int, tag: int, status: Status | None, how: str, wait: bool) -> Any:
     """Find or take a message; None if there is none and not to wait."""
     check_source(comm, source, tag)
     if source == PROC_NULL:

@@ -13,9 +13,7 @@ from fmi_mpi.coll.cost import Frames
 from fmi_mpi.coll.steps import Ranks, Recv, Schedule, Send
 
 
-def linear(
-    ranks: Ranks, send: memoryview | None, blocks: Sequence[memoryview] | None, root: int
-) -> Schedule[None]:
+def linear(ranks: Ranks, send: memoryview | None, blocks: Sequence[memoryview] | None, root: int) -> Schedule[None]:
     """Collect all ranks' ``send`` in the root's ``blocks``."""
     if ranks.rank != root:
         assert send is not None

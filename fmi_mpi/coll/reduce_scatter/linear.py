@@ -13,9 +13,7 @@ from fmi_mpi.coll.schedules import offsets
 from fmi_mpi.coll.steps import Kernel, Ranks, Recv, Schedule, Send, Step
 
 
-def linear(
-    ranks: Ranks, send: memoryview, recv: memoryview, counts: tuple[int, ...], kernel: Kernel
-) -> Schedule[None]:
+def linear(ranks: Ranks, send: memoryview, recv: memoryview, counts: tuple[int, ...], kernel: Kernel) -> Schedule[None]:
     """Reduce all ranks' ``send`` and leave this rank's block of the result in ``recv``."""
     if not send:
         return

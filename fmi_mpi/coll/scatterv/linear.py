@@ -13,9 +13,7 @@ from fmi_mpi.coll.cost import Frames
 from fmi_mpi.coll.steps import Ranks, Recv, Schedule, Send
 
 
-def linear(
-    ranks: Ranks, blocks: Sequence[memoryview] | None, recv: memoryview | None, root: int
-) -> Schedule[None]:
+def linear(ranks: Ranks, blocks: Sequence[memoryview] | None, recv: memoryview | None, root: int) -> Schedule[None]:
     """Give every rank its one of the root's ``blocks``."""
     if ranks.rank != root:
         assert recv is not None
