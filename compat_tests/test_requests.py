@@ -119,7 +119,8 @@ def test_nothing_to_wait_for(MPI: Any, comm: Any, name: str, kind: str, record: 
 @pytest.mark.parametrize("null", [True, False], ids=["null", "inactive"])
 def test_empty_status(MPI: Any, comm: Any, name: str, null: bool, record: Any) -> None:
     request = MPI.Request() if null else comm.Send_init(b"", 0)
-    status = MPI.Status(source=3, tag=4)
+    status = MPI.Status()
+    status.source, status.tag = 3, 4
     record(getattr(request, name)(status), status_fields(MPI, status))
     if not null:
         request.Free()

@@ -209,7 +209,7 @@ _byte = TYPES["BYTE"]
 assert _byte is not None
 BYTE: Final[Type] = _byte
 
-BY_DTYPE: Final[dict[Any, Type]] = {np.dtype(code): BY_CODE[code] for code in "?bhilqBHILQefdgFDG"}
+BY_DTYPE: Final[dict[Any, Type]] = {np.dtype(code): BY_CODE[code] for code in "?bhqilBHQILefdgFDG"}
 """numpy dtype -> type, for native byte order."""
 
 

@@ -1,34 +1,46 @@
-"""The launcher's end of the control connections: who has joined, who waits, who leaves.
+"""The launcher's end of the control connections: who has joined, who waits, who has left in order.
 
 Rules of this file:
-- Nothing is told to a process that has not proved the job's secret; its frames are limited to a few kilobytes.
-- The first claimant of a rank wins. The table of records goes out once, to all, when the last rank has published.
+- Nothing but a nonce is told to a process that has not proved the job's secret; its frames are limited to a few
+  kilobytes. Whoever sends anything malformed is cut off.
+- The first claimant of a rank keeps it, for the whole job. The table of records goes out once, to all, when the
+  last rank has published.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import os
 import selectors
 import socket
-from collections.abc import Callable
+from typing import Final, Protocol
 
 from fmi_mpi.bootstrap.wire import RANK_LIMIT, UNPROVEN_LIMIT, Decoder, Message, WireError, encode, proof
 
-__all__ = ["Control"]
+__all__ = ["Control", "Watcher"]
 
-_CHUNK = 1 << 16
+_CHUNK: Final = 1 << 16
+
+
+class Watcher(Protocol):
+    """Who wants to know what the ranks say."""
+
+    def on_abort(self, rank: int, code: int, message: str) -> None:
+        """A rank wants the job ended with this exit code."""
+
+    def on_hangup(self, rank: int) -> None:
+        """A rank's connection ended although it has not finalised."""
 
 
 class _Peer:
     """A control connection; ``rank`` is -1 until proved."""
 
-    __slots__ = ("decoder", "nonce", "out", "rank", "sock")
+    __slots__ = ("decoder", "nonce", "out", "pid", "rank", "socket")
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
         self.rank = -1
+        self.pid = 0
         self.nonce = os.urandom(16).hex()
         self.decoder = Decoder(UNPROVEN_LIMIT)
         self.out = bytearray()
@@ -40,174 +52,171 @@ class Control:
     Args:
         path: of the listening socket, in a private directory.
         job, secret, size: of the job.
-        selector: the launcher's; entries carry a callable (mask) as data.
-        aborted: called with (rank, code, message) when a rank calls Abort.
+        selector: the launcher's; entries carry a callable without arguments as data.
     """
 
     def __init__(
-        self,
-        path: str,
-        job: str,
-        secret: bytes,
-        size: int,
-        selector: selectors.BaseSelector,
-        aborted: Callable[[int, int, str], None],
+        self, path: str, job: str, secret: bytes, size: int, selector: selectors.BaseSelector, watcher: Watcher
     ) -> None:
         self._job = job
         self._secret = secret
         self._size = size
         self._selector = selector
-        self._aborted = aborted
-        self._peers: dict[int, _Peer] = {}
-        self._all: set[_Peer] = set()
+        self._watcher = watcher
+        self._connections: set[_Peer] = set()
+        self._claims: dict[int, _Peer] = {}
         self._records: dict[int, object] = {}
         self._waiting: set[int] = set()
-        self._table: bytes = b""
-        self.joined: set[int] = set()
-        self.finalized: set[int] = set()
-        self.ended: set[int] = set()
+        self._gone: set[int] = set()
+        self._finalized: set[int] = set()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._listener.bind(path)
-        self._listener.listen(1024)
+        self._listener.listen(max(128, size))
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
+    def pid(self, rank: int) -> int:
+        """Return the number of the process that claimed the rank, 0 if none has."""
+        return self._claims[rank].pid if rank in self._claims else 0
+
+    def has_joined(self, rank: int) -> bool:
+        """Tell whether a process has claimed the rank."""
+        return rank in self._claims
+
+    def has_finalized(self, rank: int) -> bool:
+        """Tell whether the rank has finalised, so that its end is no failure."""
+        return rank in self._finalized
+
+    def settle(self, rank: int) -> None:
+        """The rank's process has ended: take what it had still said, and tell those who wait for it in vain."""
+        peer = self._claims.get(rank)
+        while peer in self._connections and self._receive(peer):
+            pass
+        if rank not in self._records:
+            self._gone.add(rank)
+            self._tell_waiting()
+
     def tell(self, message: Message) -> None:
-        """Send a message to all ranks that have joined."""
+        """Send a message to all ranks that are connected."""
         data = encode(message)
-        for peer in list(self._peers.values()):
+        for peer in [peer for peer in self._claims.values() if peer in self._connections]:
             self._send(peer, data)
 
-    def exited(self, rank: int) -> str:
-        """A rank's process has ended; returns what is wrong with that for the others, or nothing."""
-        self.ended.add(rank)
-        if rank in self.joined and rank not in self.finalized:
-            return f"rank {rank} exited without finalizing"
-        if rank not in self.joined:
-            return self._blame()
-        return ""
-
     def close(self) -> None:
-        """Close all connections."""
-        for peer in list(self._all):
+        """Close all connections and the listening socket. Idempotent."""
+        for peer in list(self._connections):
             self._drop(peer)
-        with contextlib.suppress(KeyError):
+        if self._listener.fileno() >= 0:
             self._selector.unregister(self._listener)
-        self._listener.close()
+            self._listener.close()
 
-    def _blame(self) -> str:
-        """Say who is missing for good, if anybody waits for them."""
-        absent = sorted(self.ended - self.joined)
-        if not absent or not self._waiting:
-            return ""
-        ranks = ", ".join(map(str, absent))
-        return (
-            f"rank {ranks} exited without joining while rank {min(self._waiting)} waits; "
-            "does every rank import fmi_mpi (or mpi4py with --alias-mpi4py)?"
-        )
+    # -- connections ---------------------------------------------------------------------------------------------
 
-    # -- connections -----------------------------------------------------------------------------------------------
-
-    def _accept(self, mask: int) -> None:
+    def _accept(self) -> None:
         try:
-            sock, _ = self._listener.accept()
+            connection, _ = self._listener.accept()
         except OSError:
             return
-        sock.setblocking(False)
-        peer = _Peer(sock)
-        self._all.add(peer)
-        self._selector.register(sock, selectors.EVENT_READ, lambda mask: self._serve(peer, mask))
+        connection.setblocking(False)
+        peer = _Peer(connection)
+        self._connections.add(peer)
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._serve(peer))
         self._send(peer, encode({"type": "hello", "nonce": peer.nonce}))
 
-    def _serve(self, peer: _Peer, mask: int) -> None:
+    def _serve(self, peer: _Peer) -> None:
+        if peer.out:
+            self._send(peer, b"")
+        if peer in self._connections:
+            self._receive(peer)
+
+    def _receive(self, peer: _Peer) -> bool:
+        """Take and handle one piece; False if there is none now, or the connection has ended."""
         try:
-            if mask & selectors.EVENT_WRITE:
-                self._flush(peer)
-            if mask & selectors.EVENT_READ:
-                data = peer.sock.recv(_CHUNK)
-                if not data:
-                    raise ConnectionError
+            data = peer.socket.recv(_CHUNK)
+            if data:
                 peer.decoder.feed(data)
-                while peer in self._all:
-                    message = peer.decoder.next()
-                    if message is None:
-                        break
+                while peer in self._connections and (message := peer.decoder.next()) is not None:
                     self._handle(peer, message)
+                return True
         except BlockingIOError:
-            return
+            return False
         except (OSError, WireError, KeyError, TypeError, ValueError):
-            self._drop(peer)
-
-    def _handle(self, peer: _Peer, message: Message) -> None:
-        kind = message["type"]
-        if peer.rank < 0:
-            if kind != "claim":
-                raise WireError("the first message must be a claim")
-            self._claim(peer, message)
-        elif kind == "publish":
-            self._records[peer.rank] = message["record"]
-            self._publish()
-        elif kind == "wait":
-            self._waiting.add(peer.rank)
-            if self._table:
-                self._send(peer, self._table)
-            else:
-                self._tell_absence()
-        elif kind == "missing":
-            missing = sorted(set(range(self._size)) - set(self._records))
-            self._send(peer, encode({"type": "missing", "ranks": missing}))
-        elif kind == "abort":
-            self._aborted(peer.rank, int(message["code"]), str(message["message"]))
-        elif kind == "finalized":
-            self.finalized.add(peer.rank)
-
-    def _claim(self, peer: _Peer, message: Message) -> None:
-        rank = int(message["rank"])
-        expected = proof(self._secret, peer.nonce, self._job, rank)
-        if not 0 <= rank < self._size or not hmac.compare_digest(expected, str(message["proof"])):
-            raise WireError("the claim is not proved")
-        if rank in self.joined:
-            self._send(peer, encode({"type": "leave", "reason": f"rank {rank} is taken"}))
-            return
-        peer.rank = rank
-        peer.decoder.limit = RANK_LIMIT
-        self.joined.add(rank)
-        self._peers[rank] = peer
-        self._send(peer, encode({"type": "welcome"}))
-
-    def _publish(self) -> None:
-        if len(self._records) == self._size and not self._table:
-            records = [self._records[rank] for rank in range(self._size)]
-            self._table = encode({"type": "table", "records": records})
-            for rank in self._waiting:
-                if rank in self._peers:
-                    self._send(self._peers[rank], self._table)
-
-    def _tell_absence(self) -> None:
-        reason = self._blame()
-        if reason:
-            self.tell({"type": "incomplete", "ranks": sorted(self.ended - self.joined), "reason": reason})
+            pass
+        self._drop(peer)
+        if peer.rank >= 0 and peer.rank not in self._finalized:
+            self._watcher.on_hangup(peer.rank)
+        return False
 
     def _send(self, peer: _Peer, data: bytes) -> None:
         peer.out += data
         try:
-            self._flush(peer)
+            while peer.out:
+                del peer.out[: peer.socket.send(peer.out)]
+        except BlockingIOError:
+            pass
         except OSError:
-            self._drop(peer)
-
-    def _flush(self, peer: _Peer) -> None:
-        while peer.out:
-            try:
-                del peer.out[: peer.sock.send(peer.out)]
-            except BlockingIOError:
-                break
+            peer.out.clear()  # what the peer had still said is read before its end is seen
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.out else 0)
-        if self._selector.get_key(peer.sock).events != mask:
-            self._selector.modify(peer.sock, mask, self._selector.get_key(peer.sock).data)
+        key = self._selector.get_key(peer.socket)
+        if key.events != mask:
+            self._selector.modify(peer.socket, mask, key.data)
 
     def _drop(self, peer: _Peer) -> None:
-        if peer in self._all:
-            self._all.discard(peer)
-            if self._peers.get(peer.rank) is peer:
-                del self._peers[peer.rank]
-            self._selector.unregister(peer.sock)
-            peer.sock.close()
+        if peer in self._connections:
+            self._connections.discard(peer)
+            self._selector.unregister(peer.socket)
+            peer.socket.close()
+
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    def _handle(self, peer: _Peer, message: Message) -> None:
+        kind = message["type"]
+        if peer.rank < 0:
+            self._claim(peer, message)
+        elif kind == "publish":
+            self._publish(peer.rank, message["record"])
+        elif kind == "wait":
+            self._waiting.add(peer.rank)
+            self._tell_waiting()
+        elif kind == "who":
+            missing = sorted(set(range(self._size)) - set(self._records))
+            self._send(peer, encode({"type": "missing", "ranks": missing}))
+        elif kind == "abort":
+            self._watcher.on_abort(peer.rank, int(message["code"]), str(message["message"]))
+        elif kind == "finalized":
+            self._finalized.add(peer.rank)
+        else:
+            raise WireError(f"unknown message {kind!r}")
+
+    def _claim(self, peer: _Peer, message: Message) -> None:
+        if message["type"] != "claim":
+            raise WireError("the first message must be a claim")
+        rank, pid = int(message["rank"]), int(message["pid"])
+        expected = proof(self._secret, peer.nonce, self._job, rank)
+        if not 0 <= rank < self._size or not hmac.compare_digest(expected, str(message["proof"])):
+            self._send(peer, encode({"type": "refuse", "reason": f"its secret is not that of job {self._job}"}))
+            raise WireError("the claim is not proved")
+        if rank in self._claims:
+            self._send(peer, encode({"type": "leave"}))
+            self._drop(peer)
+            return
+        peer.rank, peer.pid = rank, pid
+        peer.decoder.limit = RANK_LIMIT
+        self._claims[rank] = peer
+        self._send(peer, encode({"type": "welcome"}))
+
+    def _publish(self, rank: int, record: object) -> None:
+        self._records.setdefault(rank, record)
+        if len(self._records) == self._size:
+            self.tell({"type": "table", "records": [self._records[rank] for rank in range(self._size)]})
+
+    def _tell_waiting(self) -> None:
+        """Tell those who wait for the table that it never comes, if a rank is gone without publishing."""
+        if not self._gone or not self._waiting:
+            return
+        ranks = ", ".join(map(str, sorted(self._gone)))
+        reason = f"rank {ranks} exited without joining; every rank must import MPI and start with the same job"
+        data = encode({"type": "incomplete", "ranks": sorted(self._gone), "reason": reason})
+        waiting, self._waiting = self._waiting, set()
+        for peer in [self._claims[rank] for rank in waiting]:
+            if peer in self._connections:
+                self._send(peer, data)

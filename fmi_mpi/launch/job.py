@@ -1,284 +1,362 @@
 """Running the ranks of one job as processes of this machine.
 
 Rules of this file:
-- One loop over one selector: output, control, signals, deaths and deadlines.
-- The first failure decides the exit code; the other ranks are told, then terminated, then killed.
-- Each rank is a process group of its own and dies with the launcher (PR_SET_PDEATHSIG).
-- Whatever happens, the private directory is gone at the end and no process is left.
+- One loop over one selector: output, input, control, signals and deadlines. Entries carry a callable.
+- The first failure decides the exit code and is told in one line. The other ranks are told, then terminated, then
+  killed; each stage has its time.
+- Whatever happens, at the end no process, socket or directory of the job is left.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import enum
 import os
 import selectors
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from typing import Final
 
+from fmi_mpi.bootstrap import local, private
 from fmi_mpi.launch.control import Control
-from fmi_mpi.launch.output import Merger
+from fmi_mpi.launch.output import Feed, Merger, Sink
+from fmi_mpi.launch.process import Rank, raise_descriptor_limit, start
+from fmi_mpi.launch.shim import make_shims
 
-__all__ = ["TIMED_OUT", "Job", "Options"]
+__all__ = ["CANNOT_START", "TIMED_OUT", "Job", "Options", "Program"]
 
-TIMED_OUT = 124
-_GRACE = 1.0  # seconds between telling, terminating and killing
-_DUMP_TIME = 1.0  # seconds for ranks to print their stacks after a timeout
-_PR_SET_PDEATHSIG = 1
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+TIMED_OUT: Final = 124
+CANNOT_START: Final = 126
+_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
+
+_TOLD: Final = 0.3  # seconds between telling the ranks that the job ends, and SIGTERM
+_TERMINATED: Final = 2.0  # seconds between SIGTERM and SIGKILL
+_DUMPED: Final = 0.5  # seconds for the ranks to print their stacks after a timeout
+_HANGUP: Final = 1.0  # seconds between a rank's connection and its process ending in order
+_LINGER: Final = 1.0  # seconds for output after all ranks have ended
+
+_FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_ENDING_SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 
 
-@dataclass
-class Options:
-    """What fmirun was asked for; see ``launch.cli``."""
+@dataclass(frozen=True)
+class Program:
+    """What ``size`` consecutive ranks run."""
 
     size: int
     command: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What fmirun was asked for; see ``launch.options``."""
+
+    programs: Sequence[Program]
     env: Mapping[str, str] = field(default_factory=dict)
     prefix: bool = False
     timeout: float | None = None
-    bind_to: str = "none"
+    bind: bool = False
+    recover: bool = False
+    provide_mpirun: bool = False
     verbose: bool = False
 
 
-class _Rank:
-    """One process of the job."""
+class _Stage(enum.IntEnum):
+    """How far the job's end has come."""
 
-    def __init__(self, number: int, process: subprocess.Popen[bytes]) -> None:
-        self.number = number
-        self.process = process
-        self.mergers: list[Merger] = []
-        self.code: int | None = None
+    RUNNING = 0
+    TOLD = 1
+    TERMINATED = 2
+    KILLED = 3
 
 
 class Job:
-    """One run of a program on several ranks."""
+    """One run of a program, or several, on several ranks."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._selector = selectors.DefaultSelector()
-        self._ranks: list[_Rank] = []
+        self._size = sum(program.size for program in options.programs)
+        self._selector = selectors.PollSelector()
+        self._ranks: list[Rank] = []
+        self._feed: Feed | None = None
         self._code = 0
-        self._ending = 0.0  # when the next stage of ending begins
-        self._stage = 0
-        self._interrupts = 0
-        self._directory = ""
+        self._stage = _Stage.RUNNING
+        self._next_stage = float("inf")
         self._deadline = float("inf")
-        self._by_pid: dict[int, _Rank] = {}
+        self._hangups: dict[int, float] = {}
+        self._signalled: set[int] = set()
+        self._name = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self._directory = private.path_of(self._name)
+        self._out = Sink(1, self._selector, self._on_broken_output)
+        self._err = Sink(2, self._selector, self._on_broken_output)
 
     def run(self) -> int:
         """Start all ranks, wait for them, and return the job's exit code."""
-        self._directory = tempfile.mkdtemp(prefix="fmi-")
-        wake_read, wake_write = os.pipe()
-        os.set_blocking(wake_read, False)
-        os.set_blocking(wake_write, False)
-        before = {number: signal.getsignal(number) for number in (*_FORWARDED, signal.SIGCHLD)}
-        signal.set_wakeup_fd(wake_write)
-        for number in before:
-            signal.signal(number, lambda *_: None)
-        self._selector.register(wake_read, selectors.EVENT_READ, lambda mask: self._on_signals(wake_read))
-        job, secret = f"{os.getpid()}-{os.urandom(4).hex()}", os.urandom(32)
+        private.sweep()
+        private.create(self._directory)
+        private.write(self._directory, "claim.launcher", private.process_key(os.getpid()))
+        raise_descriptor_limit(self._size)
         path = os.path.join(self._directory, "control")
-        self._control = Control(path, job, secret, self._options.size, self._selector, self._on_abort)
+        secret = os.urandom(32)
+        control = Control(path, self._name, secret, self._size, self._selector, self)
+        self._control = control
+        identity = {
+            local.CONTROL: path,
+            local.JOB: self._name,
+            local.SECRET: secret.hex(),
+            local.SIZE: str(self._size),
+        }
         if self._options.timeout is not None:
             self._deadline = time.monotonic() + self._options.timeout
+        with self._signals():
+            try:
+                self._start_all(identity)
+                while any(rank.code is None for rank in self._ranks):
+                    self._turn()
+                self._linger()
+            finally:
+                self._clean_up()
+        return self._code
+
+    # -- starting and cleaning up --------------------------------------------------------------------------------
+
+    def _start_all(self, identity: Mapping[str, str]) -> None:
+        env = {"PYTHONUNBUFFERED": "1", **os.environ, **self._options.env, **identity}
+        if self._options.timeout is not None:
+            env.setdefault("FMI_STACKS", "1")
+        if self._options.provide_mpirun:
+            make_shims(self._directory)
+            env["PATH"] = os.pathsep.join((self._directory, env.get("PATH", os.defpath)))
+        commands = [program.command for program in self._options.programs for _ in range(program.size)]
+        for number, command in enumerate(commands):
+            env[local.RANK] = str(number)
+            try:
+                self._start(number, command, env)
+            except OSError as error:
+                self._fail(CANNOT_START, f"cannot start rank {number}, {command[0]}: {error.strerror or error}")
+                return
+
+    def _start(self, number: int, command: Sequence[str], env: Mapping[str, str]) -> None:
+        reader, writer = os.pipe() if number == 0 and _may_read_input() else (subprocess.DEVNULL, -1)
         try:
-            identity = {
-                "FMI_JOB_CONTROL": path,
-                "FMI_JOB_ID": job,
-                "FMI_JOB_SECRET": secret.hex(),
-                "FMI_JOB_SIZE": str(self._options.size),
-            }
-            for number in range(self._options.size):
-                self._start(number, identity)
-            while any(rank.code is None or rank.mergers for rank in self._ranks):
-                self._turn()
-            return self._code
+            rank, out, err = start(number, command, env, reader, self._options.bind)
+        except OSError:
+            if writer >= 0:
+                os.close(writer)
+            raise
         finally:
-            self._kill_all()
-            self._control.close()
+            if reader >= 0:
+                os.close(reader)
+        if writer >= 0:
+            self._feed = Feed(0, writer, self._selector)
+        prefix = b"[%d] " % number if self._options.prefix else b""
+        for fd, sink in ((out, self._out), (err, self._err)):
+            rank.mergers.append(Merger(fd, sink, self._selector, prefix, self._size == 1))
+        self._ranks.append(rank)
+        self._explain(f"rank {number} is process {rank.pid}: {' '.join(command)}")
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Have signals arrive as bytes in a pipe that the loop watches; what is ignored stays ignored."""
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        wanted = (*_FORWARDED, signal.SIGTSTP)
+        before = {number: signal.getsignal(number) for number in wanted}
+        before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+        before[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in before:
+            signal.signal(number, lambda *_: None)
+        self._selector.register(reader, selectors.EVENT_READ, lambda: self._on_signals(reader))
+        try:
+            yield
+        finally:
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
-            os.close(wake_read)
-            os.close(wake_write)
             self._selector.close()
-            shutil.rmtree(self._directory, ignore_errors=True)
+            os.close(reader)
+            os.close(writer)
 
-    # -- starting ----------------------------------------------------------------------------------------------------
-
-    def _start(self, number: int, identity: Mapping[str, str]) -> None:
-        options = self._options
-        env = {**os.environ, **identity, "FMI_JOB_RANK": str(number), "PYTHONUNBUFFERED": "1", **options.env}
-        process = subprocess.Popen(
-            options.command,
-            stdin=None if number == 0 else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=env,
-            start_new_session=number != 0 or not _foreground(),
-            preexec_fn=_preparation(number, options.bind_to),
-        )
-        rank = _Rank(number, process)
-        self._ranks.append(rank)
-        self._by_pid[process.pid] = rank
-        prefix = f"[{number}] ".encode() if options.prefix else b""
-        for pipe, target in ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer)):
-            assert pipe is not None
-            os.set_blocking(pipe.fileno(), False)
-            merger = Merger(pipe.fileno(), target, prefix)
-            rank.mergers.append(merger)
-            self._selector.register(pipe, selectors.EVENT_READ, self._reader(rank, merger, pipe))
-        if options.verbose:
-            self._say(f"rank {number} is process {process.pid}")
-
-    def _reader(self, rank: _Rank, merger: Merger, pipe: IO[bytes]) -> Callable[[int], None]:
-        def read(mask: int) -> None:
-            if not merger.read():
-                self._selector.unregister(pipe)
-                pipe.close()
-                rank.mergers.remove(merger)
-
-        return read
-
-    # -- the loop ----------------------------------------------------------------------------------------------------
-
-    def _turn(self) -> None:
-        now = time.monotonic()
-        next_time = min(self._deadline, self._ending or float("inf"))
-        for key, mask in self._selector.select(min(max(next_time - now, 0.0), 1.0)):
-            key.data(mask)
-        self._reap()
-        now = time.monotonic()
-        if now >= self._deadline and not self._stage:
-            self._on_timeout()
-        if self._ending and now >= self._ending:
-            self._end_harder(now)
-
-    def _reap(self) -> None:
+    def _linger(self) -> None:
+        """All ranks have ended: take their last output, unless their children hold it open for long."""
+        end = time.monotonic() + _LINGER
         for rank in self._ranks:
-            if rank.code is None:
-                code = rank.process.poll()
-                if code is not None:
-                    rank.code = code
-                    self._on_exit(rank, code)
-        if self._stage and all(rank.code is not None for rank in self._ranks):
-            self._abandon_pipes()
+            rank.send(signal.SIGKILL)
+        while any(not merger.ended for rank in self._ranks for merger in rank.mergers) and time.monotonic() < end:
+            self._wait(end)
 
-    def _abandon_pipes(self) -> None:
-        """After a failure, do not wait for grandchildren that hold a rank's output open."""
+    def _clean_up(self) -> None:
+        for rank in self._ranks:
+            rank.reap()
+        if self._feed is not None:
+            self._feed.close()
         for rank in self._ranks:
             for merger in rank.mergers:
                 merger.drain()
-            rank.mergers.clear()
+        self._out.flush()
+        self._err.flush()
+        self._control.close()
+        private.remove(self._directory)
 
-    def _on_exit(self, rank: _Rank, code: int) -> None:
-        wrong = self._control.exited(rank.number)
-        if self._stage:
-            return
-        if code < 0:
-            self._fail(128 - code, f"rank {rank.number} was killed by {_signal_name(-code)}")
-        elif code > 0:
-            self._fail(code, f"rank {rank.number} exited with code {code}")
-        elif wrong:
-            self._fail(1, wrong)
+    # -- the loop ------------------------------------------------------------------------------------------------
 
-    def _on_abort(self, rank: int, code: int, message: str) -> None:
-        if not self._stage:
-            self._fail(code & 0xFF or (1 if code else 0), message)
+    def _wait(self, until: float) -> None:
+        timeout = None if until == float("inf") else max(0.0, until - time.monotonic())
+        for key, _ in self._selector.select(timeout):
+            now = self._selector.get_map().get(key.fd)
+            if now is not None and now.data is key.data:  # an earlier callback may have closed it
+                key.data()
 
-    def _on_timeout(self) -> None:
-        self._say(f"the job has not ended within {self._options.timeout:g} s; stacks of all ranks follow")
-        self._signal_all(signal.SIGUSR1)
-        self._code = TIMED_OUT
-        self._stage = 1
-        self._ending = time.monotonic() + _DUMP_TIME
+    def _turn(self) -> None:
+        self._wait(min(self._deadline, self._next_stage, *self._hangups.values()))
+        for rank in self._ranks:
+            if rank.has_ended():
+                self._on_exit(rank)
+        now = time.monotonic()
+        if now >= self._deadline:
+            self._on_timeout()
+        if now >= self._next_stage:
+            self._end_harder()
+        for number, end in list(self._hangups.items()):
+            if now >= end:
+                del self._hangups[number]
+                self._fail(1, f"rank {number} (process {self._control.pid(number)}) ended without finalizing MPI")
+
+    def _on_exit(self, rank: Rank) -> None:
+        number, code = rank.number, rank.code or 0
+        self._control.settle(number)
+        self._hangups.pop(number, None)
+        self._explain(f"rank {number} ended: {_describe(code)}")
+        if number == 0 and self._feed is not None:
+            self._feed.close()
+        if code:
+            ending = -code in self._signalled or code - 128 in self._signalled
+            self._fail(code if code > 0 else 128 - code, f"rank {number} {_describe(code)}", rank, quiet=ending)
+        elif self._size > 1 and self._control.has_joined(number) and not self._control.has_finalized(number):
+            self._fail(1, f"rank {number} exited with code 0 but without finalizing MPI", rank)
 
     def _on_signals(self, fd: int) -> None:
         with contextlib.suppress(BlockingIOError):
             for number in os.read(fd, 4096):
-                if number == signal.SIGCHLD:
-                    continue
-                if number in (signal.SIGINT, signal.SIGTERM):
-                    self._interrupts += 1
-                    if self._interrupts > 1:
-                        self._kill_all()
-                        continue
+                if number == signal.SIGTSTP:
+                    self._suspend()
+                elif number in self._signalled and number in (signal.SIGINT, signal.SIGTERM):
                     self._code = self._code or 128 + number
-                    self._stage = 1
-                    self._ending = time.monotonic() + 5 * _GRACE
-                self._signal_all(number)
+                    self._kill()
+                elif number != signal.SIGCHLD:
+                    if number in _ENDING_SIGNALS:
+                        self._signalled.add(number)
+                    self._signal_all(number)
 
-    # -- ending ------------------------------------------------------------------------------------------------------
+    def _suspend(self) -> None:
+        """Ctrl-Z: stop with all ranks, and continue with them."""
+        self._signal_all(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._signal_all(signal.SIGCONT)
 
-    def _fail(self, code: int, message: str) -> None:
-        """The job has failed: end the other ranks, starting with a word."""
+    def _on_broken_output(self) -> None:
+        """Nobody reads the job's output any more, as with ``fmirun ... | head``."""
+        if self._stage == _Stage.RUNNING:
+            self._code = self._code or _BROKEN_PIPE
+            self._tell_end("the output is closed", -1)
+
+    # -- control (the Watcher of ``launch.control``) -------------------------------------------------------------
+
+    def on_abort(self, rank: int, code: int, message: str) -> None:
+        """A rank ends the job."""
+        reason = f": {message}" if message else ""
+        self._fail(code & 0xFF or (1 if code else 0), f"rank {rank} called MPI_Abort(MPI_COMM_WORLD, {code}){reason}")
+
+    def on_hangup(self, rank: int) -> None:
+        """A rank's connection has ended before it finalised; its process should end now, with the better reason."""
+        if self._stage == _Stage.RUNNING and self._size > 1 and self._ranks[rank].code is None:
+            self._hangups[rank] = time.monotonic() + _HANGUP
+
+    # -- ending --------------------------------------------------------------------------------------------------
+
+    def _fail(self, code: int, message: str, rank: Rank | None = None, quiet: bool = False) -> None:
+        """A rank has failed: say so and end the others, or tell them if the job is to go on."""
+        if self._stage != _Stage.RUNNING:
+            return
         self._code = self._code or code
-        others = [rank for rank in self._ranks if rank.code is None]
-        if self._options.size > 1 and others:
-            self._say(f"{message}; ending the other {len(others)}" if code else message)
-        else:
+        number = rank.number if rank is not None else -1
+        others = sum(other.code is None for other in self._ranks)
+        if self._options.recover and rank is not None:
             self._say(message)
-        self._control.tell({"type": "abort", "rank": -1, "code": code, "message": message})
-        self._stage = 1
-        self._ending = time.monotonic() + _GRACE / 4
+            self._control.tell({"type": "lost", "rank": number, "message": message})
+            return
+        if not quiet:
+            self._say(f"{message}; ending the other {others}" if rank is not None and others else message)
+        self._tell_end(message, number)
 
-    def _end_harder(self, now: float) -> None:
-        self._stage += 1
-        if self._stage == 2:
+    def _tell_end(self, message: str, rank: int) -> None:
+        self._control.tell({"type": "abort", "rank": rank, "code": self._code, "message": message})
+        self._stage = _Stage.TOLD
+        self._next_stage = time.monotonic() + _TOLD
+
+    def _end_harder(self) -> None:
+        if self._stage == _Stage.TOLD:
             self._signal_all(signal.SIGTERM)
-            self._ending = now + _GRACE
+            self._stage = _Stage.TERMINATED
+            self._next_stage = time.monotonic() + _TERMINATED
         else:
-            self._kill_all()
-            self._ending = 0.0
+            self._kill()
+
+    def _kill(self) -> None:
+        self._signal_all(signal.SIGKILL)
+        self._stage = _Stage.KILLED
+        self._next_stage = float("inf")
+
+    def _on_timeout(self) -> None:
+        """Time is up: the ranks that can print their stacks do, then all end."""
+        self._deadline = float("inf")
+        if self._stage != _Stage.RUNNING:
+            return
+        self._code = TIMED_OUT
+        self._say(f"the job has not ended within {self._options.timeout:g} s (--timeout); stacks of its ranks follow")
+        for rank in self._ranks:
+            if rank.code is None:
+                rank.mergers[1].prefix = b"[%d] " % rank.number
+                rank.dump_stacks(self._control.pid(rank.number))
+        end = time.monotonic() + _DUMPED + 0.02 * self._size
+        while time.monotonic() < end:
+            self._wait(end)
+        self._tell_end("the job has timed out", -1)
 
     def _signal_all(self, number: int) -> None:
         for rank in self._ranks:
             if rank.code is None:
-                with contextlib.suppress(ProcessLookupError):
-                    rank.process.send_signal(number)
+                rank.send(number)
 
-    def _kill_all(self) -> None:
-        for rank in self._ranks:
-            if rank.process.returncode is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    if os.getpgid(rank.process.pid) == rank.process.pid:
-                        os.killpg(rank.process.pid, signal.SIGKILL)
-                    else:
-                        rank.process.kill()
+    # -- words ---------------------------------------------------------------------------------------------------
 
     def _say(self, message: str) -> None:
-        sys.stderr.write(f"fmirun: {message}\n")
-        sys.stderr.flush()
+        self._err.write(f"fmirun: {message}\n".encode(errors="backslashreplace"))
+
+    def _explain(self, message: str) -> None:
+        if self._options.verbose:
+            self._say(message)
 
 
-def _foreground() -> bool:
-    """Rank 0 may read the terminal: it stays in the launcher's session then."""
-    return sys.stdin is not None and sys.stdin.isatty()
-
-
-def _signal_name(number: int) -> str:
+def _may_read_input() -> bool:
+    """Tell whether standard input may be read: a terminal only in the foreground, for else reading stops us."""
     try:
-        return signal.Signals(number).name
+        os.fstat(0)
+        return not os.isatty(0) or os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _describe(code: int) -> str:
+    """Say how a process ended."""
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"was killed by signal {-code} ({signal.Signals(-code).name})"
     except ValueError:
-        return f"signal {number}"
-
-
-def _preparation(number: int, bind_to: str) -> Callable[[], None]:
-    """Return what a rank's process does before it becomes the program."""
-    libc = ctypes.CDLL(None)
-    cores = sorted(os.sched_getaffinity(0))
-
-    def prepare() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if bind_to == "core":
-            os.sched_setaffinity(0, {cores[number % len(cores)]})
-
-    return prepare
+        return f"was killed by signal {-code}"

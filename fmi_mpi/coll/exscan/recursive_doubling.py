@@ -18,26 +18,29 @@ def recursive_doubling(ranks: Ranks, send: memoryview, recv: memoryview, kernel:
     if not nbytes:
         return
     total = send
+    spare: memoryview | None = None
     reach = 1
-    while reach < size and (rank >= reach or rank + reach < size):
+    while rank >= reach or rank + reach < size:
         steps: list[Step] = []
         if rank + reach < size:
             steps.append(Send(rank + reach, total))
-        receives = rank >= reach
-        if receives:
-            direct = reach == 1 and send is not recv
-            arriving = recv if direct else ranks.scratch(nbytes) if reach < 4 else arriving
+        if rank < reach:
+            yield steps
+        else:
+            if reach == 1 and send is not recv:
+                arriving = recv
+            else:
+                spare = arriving = ranks.scratch(nbytes) if spare is None else spare
             steps.append(Recv(rank - reach, arriving))
-        yield steps
-        if receives:
-            if rank + 2 * reach < size:  # the ranks above still need the sum
+            yield steps
+            if rank + 2 * reach < size:  # ranks above still need the sum
                 if total is send:
                     total = ranks.scratch(nbytes)
                     total[:] = send
                 kernel(arriving, total)
             if reach > 1:
                 kernel(arriving, recv)
-            elif not direct:
+            elif arriving is not recv:
                 recv[:] = arriving
         reach <<= 1
 

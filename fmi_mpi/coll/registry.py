@@ -1,0 +1,140 @@
+"""The table of all algorithms: one row per collective and algorithm.
+
+Rules of this file:
+- A row says when its algorithm is right, never when it is fast: that is selection's matter.
+- Algorithms load on first use. Row ("allreduce", "ring") is the function ``ring`` of ``coll.allreduce.ring``, with its
+  ``cost`` beside it, unless the row names another place.
+- All algorithms of one collective have the same signature; it is documented at each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+from fmi_mpi.coll.cost import Frames
+from fmi_mpi.coll.steps import Schedule
+
+__all__ = ["ALGORITHMS", "COLLECTIVES", "Algorithm", "Run"]
+
+Run = Callable[..., Schedule[Any]]
+
+
+class Algorithm(NamedTuple):
+    """One row."""
+
+    collective: str
+    name: str
+    place: str = ""
+    """Module below ``fmi_mpi.coll``, and the function's name after a colon; empty: by the file's rule."""
+    commutative: bool = False
+    """Only for commutative operations."""
+    power_of_two: bool = False
+    """Only for sizes that are powers of two."""
+    groups: bool = False
+    """Only where several ranks share a host but not all do."""
+    contiguous: bool = False
+    """Only where the ranks of each host follow one another; always so for non-commutative operations on groups."""
+
+    def applies(self, size: int, commutative: bool, grouped: bool = False, contiguous: bool = True) -> bool:
+        """Whether the algorithm is right for this communicator and operation."""
+        return (
+            (commutative or not self.commutative)
+            and not (self.power_of_two and size & (size - 1))
+            and (not self.groups or (grouped and (contiguous or (commutative and not self.contiguous))))
+        )
+
+    def load(self) -> Run:
+        """Return the algorithm itself."""
+        module, function = self._locate()
+        run: Run = getattr(import_module(module), function)
+        return run
+
+    def cost(self) -> Callable[[int, int], Frames] | None:
+        """Return the cost formula; None for algorithms that have none: objects' lengths are not known beforehand."""
+        formula: Callable[[int, int], Frames] | None = getattr(import_module(self._locate()[0]), "cost", None)
+        return formula
+
+    def _locate(self) -> tuple[str, str]:
+        module, _, function = (self.place or f"{self.collective}.{self.name}").partition(":")
+        return f"fmi_mpi.coll.{module}", function or self.name
+
+
+_ROWS: Final = (
+    Algorithm("barrier", "dissemination"),
+    Algorithm("barrier", "two_level", "two_level:barrier", groups=True),
+    Algorithm("bcast", "binomial"),
+    Algorithm("bcast", "linear"),
+    Algorithm("bcast", "pipelined"),
+    Algorithm("bcast", "scatter_allgather"),
+    Algorithm("bcast", "two_level", "two_level:bcast", groups=True),
+    Algorithm("reduce", "binomial"),
+    Algorithm("reduce", "linear"),
+    Algorithm("reduce", "rabenseifner", commutative=True),
+    Algorithm("reduce", "two_level", "two_level:reduce", groups=True),
+    Algorithm("allreduce", "recursive_doubling"),
+    Algorithm("allreduce", "ring", commutative=True),
+    Algorithm("allreduce", "rabenseifner", commutative=True),
+    Algorithm("allreduce", "reduce_bcast"),
+    Algorithm("allreduce", "two_level", "two_level:allreduce", groups=True),
+    Algorithm("reduce_scatter", "recursive_halving", commutative=True),
+    Algorithm("reduce_scatter", "pairwise", commutative=True),
+    Algorithm("reduce_scatter", "linear"),
+    Algorithm("reduce_scatter_block", "recursive_halving", "reduce_scatter.recursive_halving", commutative=True),
+    Algorithm("reduce_scatter_block", "pairwise", "reduce_scatter.pairwise", commutative=True),
+    Algorithm("reduce_scatter_block", "linear", "reduce_scatter.linear"),
+    Algorithm("gather", "binomial"),
+    Algorithm("gather", "linear"),
+    Algorithm("gatherv", "linear"),
+    Algorithm("scatter", "binomial"),
+    Algorithm("scatter", "linear"),
+    Algorithm("scatterv", "linear"),
+    Algorithm("allgather", "bruck"),
+    Algorithm("allgather", "recursive_doubling", power_of_two=True),
+    Algorithm("allgather", "ring"),
+    Algorithm("allgather", "two_level", "two_level:allgather", groups=True, contiguous=True),
+    Algorithm("allgatherv", "bruck"),
+    Algorithm("allgatherv", "linear"),
+    Algorithm("allgatherv", "ring"),
+    Algorithm("alltoall", "bruck"),
+    Algorithm("alltoall", "linear"),
+    Algorithm("alltoall", "pairwise"),
+    Algorithm("alltoallv", "linear"),
+    Algorithm("alltoallv", "pairwise"),
+    Algorithm("alltoallw", "linear", "alltoallv.linear"),
+    Algorithm("alltoallw", "pairwise", "alltoallv.pairwise"),
+    Algorithm("scan", "recursive_doubling"),
+    Algorithm("scan", "linear"),
+    Algorithm("exscan", "recursive_doubling"),
+    Algorithm("exscan", "linear"),
+    Algorithm("neighbor_allgather", "linear", "neighbor.linear"),
+    Algorithm("neighbor_allgatherv", "linear", "neighbor.linear"),
+    Algorithm("neighbor_alltoall", "linear", "neighbor.linear"),
+    Algorithm("neighbor_alltoallv", "linear", "neighbor.linear"),
+    Algorithm("neighbor_alltoallw", "linear", "neighbor.linear"),
+    Algorithm("object_bcast", "binomial", "objects.bcast"),
+    Algorithm("object_gather", "linear", "objects.gather"),
+    Algorithm("object_gather", "binomial", "objects.gather"),
+    Algorithm("object_scatter", "linear", "objects.scatter"),
+    Algorithm("object_scatter", "binomial", "objects.scatter"),
+    Algorithm("object_allgather", "linear", "objects.allgather"),
+    Algorithm("object_allgather", "bruck", "objects.allgather"),
+    Algorithm("object_alltoall", "linear", "objects.alltoall"),
+    Algorithm("object_alltoall", "pairwise", "objects.alltoall"),
+    Algorithm("object_reduce", "binomial", "objects.reduce"),
+    Algorithm("object_allreduce", "recursive_doubling", "objects.allreduce"),
+    Algorithm("object_allreduce", "reduce_bcast", "objects.allreduce"),
+    Algorithm("object_scan", "recursive_doubling", "objects.scan"),
+    Algorithm("object_scan", "linear", "objects.scan"),
+    Algorithm("object_exscan", "recursive_doubling", "objects.scan:exclusive_doubling"),
+    Algorithm("object_exscan", "linear", "objects.scan:exclusive_linear"),
+    Algorithm("object_neighbor_allgather", "linear", "objects.neighbor"),
+    Algorithm("object_neighbor_alltoall", "linear", "objects.neighbor"),
+)
+
+COLLECTIVES: Final = tuple(dict.fromkeys(row.collective for row in _ROWS))
+
+ALGORITHMS: Final = {
+    collective: {row.name: row for row in _ROWS if row.collective == collective} for collective in COLLECTIVES
+}

@@ -1,0 +1,196 @@
+"""Which algorithm runs: the forced one, else by rules, else a fallback that is always right.
+
+Rules of this file:
+- Only values that are equal on all ranks count: size, bytes, commutativity, hosts, settings.
+- ``nbytes`` is the measure of ``coll.cost``; 0 where ranks do not know it alike (gatherv, scatterv, alltoallv, objects).
+- Limits on bytes are powers of two, so that sizes between two powers share one remembered choice.
+- The last rule of each collective has no limits and applies to everything.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from fmi_mpi.coll.registry import ALGORITHMS, COLLECTIVES, Algorithm, Run
+from fmi_mpi.errors import ConfigError
+
+__all__ = ["RULES", "Rule", "Selector", "flat", "select"]
+
+_KIB: Final = 1 << 10
+_MIB: Final = 1 << 20
+_ANY: Final = 1 << 62
+
+
+class Rule(NamedTuple):
+    """Use ``name`` up to this many bytes and ranks, if it applies."""
+
+    name: str
+    nbytes: int = _ANY
+    size: int = _ANY
+    power_of_two: bool = False
+
+
+_REDUCE_SCATTER: Final = (
+    Rule("recursive_halving", 64 * _KIB, power_of_two=True),
+    Rule("recursive_halving", 4 * _KIB),
+    Rule("pairwise"),
+    Rule("linear"),
+)
+_ALLTOALLV: Final = (Rule("linear", size=32), Rule("pairwise"))
+_NEIGHBOR: Final = (Rule("linear"),)
+
+RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
+    "barrier": (Rule("two_level"), Rule("dissemination")),
+    "bcast": (
+        Rule("two_level"),
+        Rule("linear", size=3),
+        Rule("binomial", 64 * _KIB),
+        Rule("binomial", _ANY, 4),
+        Rule("scatter_allgather", 8 * _MIB),
+        Rule("pipelined", _ANY, 64),
+        Rule("scatter_allgather"),
+        Rule("binomial"),
+    ),
+    "reduce": (
+        Rule("two_level"),
+        Rule("binomial", 16 * _KIB),
+        Rule("binomial", size=2),
+        Rule("rabenseifner"),
+        Rule("binomial"),
+    ),
+    "allreduce": (
+        Rule("two_level"),
+        Rule("recursive_doubling", 8 * _KIB),
+        Rule("rabenseifner", power_of_two=True),
+        Rule("rabenseifner", 64 * _KIB),
+        Rule("ring", size=256),
+        Rule("rabenseifner"),
+        Rule("recursive_doubling"),
+    ),
+    "reduce_scatter": _REDUCE_SCATTER,
+    "reduce_scatter_block": _REDUCE_SCATTER,
+    "gather": (Rule("linear", size=4), Rule("binomial", 4 * _KIB), Rule("linear")),
+    "gatherv": (Rule("linear"),),
+    "scatter": (Rule("linear", size=4), Rule("binomial", 4 * _KIB), Rule("linear")),
+    "scatterv": (Rule("linear"),),
+    "allgather": (
+        Rule("two_level"),
+        Rule("recursive_doubling", 512 * _KIB),
+        Rule("bruck", 4 * _KIB),
+        Rule("ring"),
+    ),
+    "allgatherv": (Rule("linear", size=4), Rule("bruck", 32 * _KIB), Rule("ring")),
+    "alltoall": (Rule("linear", size=8), Rule("bruck", 256), Rule("linear", 32 * _KIB, 64), Rule("pairwise")),
+    "alltoallv": _ALLTOALLV,
+    "alltoallw": _ALLTOALLV,
+    "scan": (Rule("recursive_doubling"),),
+    "exscan": (Rule("recursive_doubling"),),
+    "neighbor_allgather": _NEIGHBOR,
+    "neighbor_allgatherv": _NEIGHBOR,
+    "neighbor_alltoall": _NEIGHBOR,
+    "neighbor_alltoallv": _NEIGHBOR,
+    "neighbor_alltoallw": _NEIGHBOR,
+    "object_bcast": (Rule("binomial"),),
+    "object_gather": (Rule("linear", size=16), Rule("binomial")),
+    "object_scatter": (Rule("linear", size=16), Rule("binomial")),
+    "object_allgather": (Rule("linear", size=4), Rule("bruck")),
+    "object_alltoall": (Rule("linear", size=32), Rule("pairwise")),
+    "object_reduce": (Rule("binomial"),),
+    "object_allreduce": (Rule("recursive_doubling"),),
+    "object_scan": (Rule("recursive_doubling"),),
+    "object_exscan": (Rule("recursive_doubling"),),
+    "object_neighbor_allgather": _NEIGHBOR,
+    "object_neighbor_alltoall": _NEIGHBOR,
+}
+
+
+def _bucket(nbytes: int) -> int:
+    """Return a number shared by all sizes above one power of two and up to the next."""
+    return (nbytes - 1).bit_length() if nbytes > 1 else 0
+
+
+def _unknown(what: str, name: str, known: Sequence[str]) -> ConfigError:
+    nearest = difflib.get_close_matches(name.lower(), known, 1, 0.0)[0]
+    return ConfigError(f"unknown {what} {name!r}; known are {', '.join(known)}; the nearest is {nearest!r}")
+
+
+class Selector:
+    """The choices for one communicator.
+
+    Args:
+        size: number of ranks.
+        hosts: for each rank, an index of the host it runs on.
+        forced: algorithms by collective, as in ``Settings.algorithms``; one that does not apply gives way to the rules.
+
+    Raises ConfigError if ``forced`` names an unknown collective or algorithm.
+    """
+
+    __slots__ = ("_chosen", "_contiguous", "_forced", "_grouped", "_size")
+
+    def __init__(self, size: int, hosts: Sequence[int] = (), forced: Mapping[str, str] | None = None) -> None:
+        self._size = size
+        starts = sum(1 for rank in range(len(hosts)) if not rank or hosts[rank] != hosts[rank - 1])
+        distinct = len(set(hosts))
+        self._grouped = 1 < distinct < size
+        self._contiguous = starts == distinct
+        self._forced: dict[str, Algorithm] = {}
+        self._chosen: dict[tuple[str, int, bool], Run] = {}
+        for collective, name in (forced or {}).items():
+            rows = ALGORITHMS.get(collective)
+            if rows is None:
+                raise _unknown("collective", collective, COLLECTIVES)
+            if name not in rows:
+                raise _unknown(f"algorithm for {collective}", name, tuple(rows))
+            self._forced[collective] = rows[name]
+
+    def __call__(self, collective: str, nbytes: int = 0, commutative: bool = True) -> Run:
+        """Return the algorithm to run."""
+        try:
+            return self._chosen[collective, (nbytes - 1).bit_length() if nbytes > 1 else 0, commutative]
+        except KeyError:
+            run = self.choose(collective, nbytes, commutative).load()
+            self._chosen[collective, _bucket(nbytes), commutative] = run
+            return run
+
+    def choose(self, collective: str, nbytes: int = 0, commutative: bool = True) -> Algorithm:
+        """Return the row of the algorithm to run."""
+        forced = self._forced.get(collective)
+        if forced is not None and self._applies(forced, commutative):
+            return forced
+        size, bucket = self._size, _bucket(nbytes)
+        for rule in RULES[collective]:
+            row = ALGORITHMS[collective][rule.name]
+            fits = size <= rule.size and bucket <= _bucket(rule.nbytes)
+            if fits and not (rule.power_of_two and size & (size - 1)) and self._applies(row, commutative):
+                return row
+        raise AssertionError(f"the last rule for {collective} does not apply to everything")
+
+    def _applies(self, row: Algorithm, commutative: bool) -> bool:
+        return row.applies(self._size, commutative, self._grouped, self._contiguous)
+
+
+@lru_cache(maxsize=256)
+def _selector(size: int, hosts: tuple[int, ...], forced: tuple[tuple[str, str], ...]) -> Selector:
+    return Selector(size, hosts, dict(forced))
+
+
+def select(
+    collective: str,
+    size: int,
+    nbytes: int = 0,
+    *,
+    commutative: bool = True,
+    hosts: Sequence[int] = (),
+    forced: Mapping[str, str] | None = None,
+) -> Run:
+    """Return the algorithm to run; communicators keep a ``Selector``, which answers faster. Raises ConfigError."""
+    chosen = _selector(size, tuple(hosts), tuple(sorted(forced.items())) if forced else ())
+    return chosen(collective, nbytes, commutative)
+
+
+def flat(collective: str, size: int, nbytes: int = 0, commutative: bool = True) -> Run:
+    """Return the algorithm for ranks of which no two, or all, share a host."""
+    return _selector(size, (), ())(collective, nbytes, commutative)
