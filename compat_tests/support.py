@@ -133,3 +133,19 @@ def neighbours(comm: Any) -> tuple[int, int]:
     """Return the ranks before and after on a ring."""
     rank, size = comm.Get_rank(), comm.Get_size()
     return (rank - 1) % size, (rank + 1) % size
+
+
+CALLS = ("blocking", "nonblocking", "persistent")
+
+
+def collective(comm: Any, call: str, name: str, *args: Any, **kwargs: Any) -> None:
+    """Run a collective by its blocking name in one of the three forms, to its end."""
+    if call == "blocking":
+        getattr(comm, name)(*args, **kwargs)
+    elif call == "nonblocking":
+        getattr(comm, f"I{name.lower()}")(*args, **kwargs).Wait()
+    else:
+        request = getattr(comm, f"{name}_init")(*args, **kwargs)
+        request.Start()
+        request.Wait()
+        request.Free()

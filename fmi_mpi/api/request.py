@@ -55,6 +55,8 @@ def _retire(request: Request) -> Any:
 def _raise(op: Operation) -> None:
     if op.error:
         raise MPIError(op.error, op.detail)
+    if op.failure is not None:
+        raise op.failure
 
 
 def _wait_one(request: Request, status: Status | None) -> Any:
@@ -64,9 +66,6 @@ def _wait_one(request: Request, status: Status | None) -> Any:
     _fill(status, op)
     message = _retire(request)
     if op is not None:
-        failure = getattr(op, "failure", None)
-        if failure is not None:
-            raise failure
         _raise(op)
     return message
 

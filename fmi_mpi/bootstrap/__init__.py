@@ -1,7 +1,7 @@
 """How the processes of a job find each other.
 
 Rules of this package:
-- The environment decides, and the first that fits wins: ``fmirun``, Open MPI's ``mpirun``, MPICH's ``mpiexec``, ``srun``.
+- The environment decides; the first that fits wins: fmirun, Open MPI's mpirun, MPICH's mpiexec, srun.
 - A child of a rank inherits the rank's environment but never its rank: it becomes a world of its own.
 - A job that cannot be joined raises BootstrapError; a rank never falls back silently to a world of size 1.
 """

@@ -95,18 +95,18 @@ class LocalBootstrap:
         """
         identity = self.identity
         try:
-            self._socket.settimeout(timeout)
-            self._socket.connect(self._path)
             deadline = time.monotonic() + timeout
+            self._connect(deadline)
             hello = self._expect(deadline)
             token = proof(identity.secret, str(hello.get("nonce")), identity.job, identity.rank)
             self._send({"type": "claim", "rank": identity.rank, "pid": os.getpid(), "proof": token})
             answer = self._expect(deadline)
         except (OSError, WireError, _LauncherGone) as error:
             raise BootstrapError(
-                f"rank {identity.rank} cannot join job {identity.job}: fmirun does not answer at {self._path} ({error});"
-                " the job has probably ended"
+                f"rank {identity.rank} cannot join job {identity.job}: fmirun does not answer at {self._path} "
+                f"({error}); the job has probably ended"
             ) from None
+        self._socket.settimeout(None)
         if answer["type"] == "leave":
             return False
         if answer["type"] != "welcome":
@@ -202,6 +202,18 @@ class LocalBootstrap:
             self._incomplete = message
         elif kind in ("abort", "lost"):
             self._news.append(Event(kind, message["rank"], message["message"], message.get("code", 1)))
+
+    def _connect(self, deadline: float) -> None:
+        """Connect; while the launcher's queue is full, again and again."""
+        while True:
+            try:
+                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+                self._socket.connect(self._path)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.002)
 
     def _expect(self, deadline: float) -> Message:
         """Return the next message of the handshake."""

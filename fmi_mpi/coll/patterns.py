@@ -51,7 +51,8 @@ def halving(
 ) -> Schedule[None]:
     """Reduce block ``place`` over all places into ``work``, halving the span of blocks at each exchange.
 
-    ``send`` holds the contribution; it is only read, unless it is ``work`` itself. Other blocks of ``work`` are left undefined.
+    ``send`` holds the contribution; it is only read, unless it is ``work`` itself. Other blocks of ``work`` are left
+    undefined.
     """
     spare: memoryview | None = None
     low, high = 0, len(cut) - 1

@@ -16,7 +16,7 @@ __all__ = ["Fold", "Tree", "bounds", "fold", "offsets", "tree"]
 
 @lru_cache(maxsize=4096)
 def bounds(nbytes: int, parts: int, granule: int = 1) -> tuple[int, ...]:
-    """Return the ``parts + 1`` offsets that cut ``nbytes`` into blocks as even as the granule allows, larger ones first."""
+    """Return the ``parts + 1`` offsets that cut ``nbytes`` into blocks as even as the granule allows, larger first."""
     each, larger = divmod(nbytes // granule, parts)
     return tuple((i * each + min(i, larger)) * granule for i in range(parts + 1))
 

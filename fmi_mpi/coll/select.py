@@ -2,7 +2,7 @@
 
 Rules of this file:
 - Only values that are equal on all ranks count: size, bytes, commutativity, hosts, settings.
-- ``nbytes`` is the measure of ``coll.cost``; 0 where ranks do not know it alike (gatherv, scatterv, alltoallv, objects).
+- ``nbytes`` is the measure of ``coll.cost``; 0 where ranks do not all know it (gatherv, scatterv, alltoallv, objects).
 - Limits on bytes are powers of two, so that sizes between two powers share one remembered choice.
 - The last rule of each collective has no limits and applies to everything.
 """

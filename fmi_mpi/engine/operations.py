@@ -36,6 +36,8 @@ class Operation:
     cancelled = False
     peer = -1
     watcher: Watcher | None = None
+    failure: BaseException | None = None
+    """What a user's function raised while the operation ran."""
 
 
 class SendOp(Operation):

@@ -79,5 +79,3 @@ def _checkout() -> str:
     """Return the directory that fmi_mpi was imported from if it is not an installed one, else an empty text."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     return "" if os.path.basename(root) in ("site-packages", "dist-packages") else root
-
-

@@ -41,7 +41,7 @@ _OPTIONS: Final = (
     _Option(("-m",), (), "The program is a Python module, as in python -m."),
     _Option(("-c",), (), "The program is Python code, as in python -c."),
     _Option(("--prefix", "--tag-output", "-l", "-prepend-rank"), (), "Write [rank] before each line of output."),
-    _Option(("--timeout",), ("SECONDS",), "End the job after this time, with the Python stacks of all ranks. Exit code 124."),
+    _Option(("--timeout",), ("SECONDS",), "End the job after this time (exit code 124), with the ranks' Python stacks."),
     _Option(("--env", "-x"), ("NAME=VALUE",), "Set a variable for the ranks. May be repeated."),
     _Option(("-env", "-genv"), ("NAME", "VALUE"), "The same, in mpiexec's form."),
     _Option(("--channels",), ("NAMES",), "Channels to use, in order of preference, such as shm,tcp."),

@@ -3,7 +3,7 @@
 Rules of this file:
 - A context number is made by one process of the new communicator from its own number and a counter, so no two
   communicators of a job share one and nobody has to agree. Its low bits tell the spaces apart: 0 point-to-point,
-  1 collectives.
+  1 collectives, 2 internal messages.
 - Collectives are numbered in the order in which they start, equal on all ranks; the number is their tag.
 """
 
@@ -21,7 +21,10 @@ from fmi_mpi.runtime.schedule import Schedule
 if TYPE_CHECKING:
     from fmi_mpi.runtime.world import World
 
-__all__ = ["Communicator"]
+__all__ = ["COLLECTIVE", "INTERNAL", "Communicator"]
+
+COLLECTIVE = 1
+INTERNAL = 2
 
 _NUMBER_LIMIT = 1 << 30
 
@@ -50,31 +53,44 @@ class Communicator:
         self.topology: Any = None
         self.buffer: Any = None
         self.freed = False
+        self.permanent = False
         self._hosts: tuple[int, ...] | None = None
         self._scratch = memoryview(b"")
 
     # -- point-to-point --------------------------------------------------------------------------------------
 
-    def isend(self, dest: int, tag: int, payload: Payload, length: int, flags: int = 0) -> SendOp:
+    def isend(self, dest: int, tag: int, payload: Payload, length: int, flags: int = 0, space: int = 0) -> SendOp:
         """Start a message of ``length`` bytes to rank ``dest``; ``flags`` as in ``engine.frames``."""
         world = self.world
         with world.progress.lock:
-            return world.engine.send(self.procs[dest], self.context, self.rank, tag, payload, length, flags)
+            return world.engine.send(self.procs[dest], self.context | space, self.rank, tag, payload, length, flags)
 
     def irecv(
-        self, source: int, tag: int, buffer: memoryview | None, finish: Callable[[int], None] | None = None
+        self,
+        source: int,
+        tag: int,
+        buffer: memoryview | None,
+        finish: Callable[[int], None] | None = None,
+        space: int = 0,
     ) -> RecvOp:
         """Start a receive from rank ``source`` (or ANY_SOURCE); see ``engine.operations.RecvOp``."""
         world = self.world
         op = RecvOp(-1 if source == ANY_SOURCE else self.procs[source], source, tag, buffer, finish)
         with world.progress.lock:
-            return world.engine.recv(self.context, op)
+            return world.engine.recv(self.context | space, op)
 
     def find(self, source: int, tag: int) -> Message | None:
         """Return the message that a receive would take, without waiting."""
         world = self.world
         with world.progress.lock:
             return world.engine.matcher(self.context).find(source, tag)
+
+    def lost(self, source: int) -> bool:
+        """Tell whether a rank that a receive could wait for is gone."""
+        if source == ANY_SOURCE:
+            return False
+        link = self.world.engine.links.get(self.procs[source])
+        return link is not None and bool(link.failure)
 
     def take(self, source: int, tag: int) -> Message | None:
         """Take a message out of matching, without waiting (matched probe)."""
@@ -121,4 +137,5 @@ class Communicator:
             self.freed = True
             with self.world.progress.lock:
                 self.world.engine.forget(self.context)
-                self.world.engine.forget(self.context | 1)
+                self.world.engine.forget(self.context | COLLECTIVE)
+                self.world.engine.forget(self.context | INTERNAL)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Schedule"]
 
+COLLECTIVE = 1  # the space of collectives in a context number; see ``runtime.communicator``
+
 
 class Schedule(Operation):
     """A running collective of ``comm`` with number ``number`` among the communicator's collectives."""
@@ -97,13 +99,13 @@ class Schedule(Operation):
             data = wanted.data
             length = len(data) if type(data) is memoryview else sum(map(len, data))
             op = comm.world.engine.send(
-                comm.procs[wanted.peer], comm.context | 1, comm.rank, self.number, data, length, wanted.flags
+                comm.procs[wanted.peer], comm.context | COLLECTIVE, comm.rank, self.number, data, length, wanted.flags
             )
         else:
             assert type(wanted) is Recv
             peer = wanted.peer
             op = RecvOp(comm.procs[peer], peer, self.number, wanted.into)
-            comm.world.engine.recv(comm.context | 1, op)
+            comm.world.engine.recv(comm.context | COLLECTIVE, op)
             self._ops.append((wanted, op))
         if not op.done:
             op.watcher = self

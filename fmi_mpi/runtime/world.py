@@ -19,7 +19,9 @@ from fmi_mpi.channels.base import Channel
 from fmi_mpi.channels.registry import Membership, create
 from fmi_mpi.coll.barrier.dissemination import dissemination
 from fmi_mpi.config import Settings
+from fmi_mpi.constants import ERR_OTHER
 from fmi_mpi.engine.engine import Engine
+from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.communicator import Communicator
 from fmi_mpi.runtime.progress import Progress
 from fmi_mpi.runtime.router import HOST, Router
@@ -46,7 +48,6 @@ class World:
         identity = self.bootstrap.identity
         self.proc = identity.rank
         self.size = identity.size
-        self.failed = False
         self.finalized = False
         self._contexts = 0
         self._host = _host_key()
@@ -71,6 +72,11 @@ class World:
 
     def _emit(self, peer: int, header: bytes, payload: object, token: object) -> bool:
         raise AssertionError("a job of one sends no frames")
+
+    def check(self) -> None:
+        """Raise MPIError if the job has been left."""
+        if self.finalized:
+            raise MPIError(ERR_OTHER, "MPI is finalized")
 
     def new_context(self) -> int:
         """Return a context number that no other communicator of the job has."""
@@ -111,13 +117,17 @@ class World:
 
     # -- leaving -------------------------------------------------------------------------------------------------
 
-    def finalize(self) -> None:
-        """Leave the job: flush, wait until all ranks leave, close."""
+    def finalize(self, failure: int = 0) -> None:
+        """Leave the job: flush, wait until all ranks leave, close.
+
+        Args:
+            failure: exit code of the failure that this process ends with; then it waits for nobody.
+        """
         if self.finalized:
             return
         self.finalized = True
         if self.size > 1:
-            if not self.failed:
+            if not failure:
                 self._leave_together()
                 self.bootstrap.finalized()
             for channel in self.channels:

@@ -61,6 +61,8 @@ def complete(comm: Communicator, op: Operation) -> None:
         comm.world.progress.wait(op)
     if op.error:
         raise MPIError(op.error, op.detail)
+    if op.failure is not None:
+        raise op.failure
 
 
 class CommCore(Handle):

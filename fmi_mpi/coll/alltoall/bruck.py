@@ -2,8 +2,8 @@
 
 Rules of this file:
 - ``send`` and ``recv`` are buffers of P blocks in rank order and do not overlap.
-- Block i is the one that has to move i ranks up; in round k those move on whose i has bit k set. A block is not moved in
-  memory: only the view to where it last arrived changes. Blocks being tiny, a message is joined before it leaves.
+- Block i is the one that has to move i ranks up; in round k those move on whose i has bit k set. A block is not moved
+  in memory: only the view to where it last arrived changes. Blocks being tiny, a message is joined before it leaves.
 """
 
 from __future__ import annotations

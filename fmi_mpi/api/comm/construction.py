@@ -1,0 +1,292 @@
+"""Making and freeing communicators (MPI-4.1, 7.4).
+
+Rules of this file:
+- Each member offers a fresh context number; the first rank of each new communicator decides. One allgather does it.
+- New communicators inherit the error handler; duplicates also attributes, info and topology.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from fmi_mpi.api.attributes import copy_attributes, delete_attributes
+from fmi_mpi.api.comm.core import CommCore, boundary, complete
+from fmi_mpi.api.group import Group
+from fmi_mpi.api.info import INFO_NULL, Info, InfoImpl
+from fmi_mpi.api.request import Request
+from fmi_mpi.coll.allgather.bruck import bruck
+from fmi_mpi.coll.steps import Schedule as Steps
+from fmi_mpi.constants import (
+    COMM_TYPE_SHARED,
+    CONGRUENT,
+    ERR_ARG,
+    ERR_COMM,
+    ERR_GROUP,
+    IDENT,
+    SIMILAR,
+    UNDEFINED,
+    UNEQUAL,
+)
+from fmi_mpi.errors import MPIError
+from fmi_mpi.runtime.communicator import INTERNAL, Communicator
+from fmi_mpi.runtime.group import GroupImpl
+from fmi_mpi.runtime.request import RequestState
+
+if TYPE_CHECKING:
+    from fmi_mpi.api.comm import Comm
+
+__all__ = ["Construction", "create_group", "exchange"]
+
+_GROUP_TAG = (1 << 30) - 1
+
+
+def _exchange(comm: Communicator, *numbers: int) -> tuple[Steps[None], Any]:
+    """Return the steps that collect the numbers of all ranks, and the table that they fill, a row a rank."""
+    mine = np.array(numbers, np.int64)
+    table = np.zeros((comm.size, len(numbers)), np.int64)
+    return bruck(comm, mine.data.cast("B"), table.data.cast("B")), table
+
+
+def exchange(comm: Communicator, *numbers: int) -> list[list[int]]:
+    """Return the numbers that all ranks give, by rank."""
+    steps, table = _exchange(comm, *numbers)
+    complete(comm, comm.start(steps))
+    rows: list[list[int]] = table.tolist()
+    return rows
+
+
+class Construction(CommCore):
+    """Chapter mixin of ``Comm``."""
+
+    __slots__ = ()
+
+    # -- groups ------------------------------------------------------------------------------------------------
+
+    @boundary
+    def Get_group(self) -> Group:
+        """Return the (local) group."""
+        return Group._wrap(GroupImpl(self._state().local))
+
+    @property
+    def group(self) -> Group:
+        """Group."""
+        return self.Get_group()
+
+    @boundary
+    def Compare(self, comm: Comm) -> int:
+        """Return IDENT, CONGRUENT (same groups), SIMILAR (same members) or UNEQUAL."""
+        mine, other = self._state(), comm._state()
+        if mine is other:
+            return IDENT
+        if (mine.remote is None) != (other.remote is None):
+            return UNEQUAL
+        pairs = [(mine.local, other.local)]
+        if mine.remote is not None and other.remote is not None:
+            pairs.append((mine.remote, other.remote))
+        if all(first == second for first, second in pairs):
+            return CONGRUENT
+        return SIMILAR if all(sorted(first) == sorted(second) for first, second in pairs) else UNEQUAL
+
+    # -- duplication -------------------------------------------------------------------------------------------
+
+    def _duplicate(self, comm: Communicator, context: int, attributes: bool) -> Self:
+        new = Communicator(comm.world, context, comm.local, comm.remote)
+        new.errhandler = comm.errhandler
+        new.topology = comm.topology
+        if attributes:
+            copy_attributes(self, new)  # type: ignore[arg-type]
+        return type(self)._wrap(new)
+
+    @boundary
+    def Clone(self) -> Self:
+        """Return a duplicate with attributes and info."""
+        return self.Dup()
+
+    @boundary
+    def Dup(self, info: Info | None = None) -> Self:
+        """Return a duplicate: the same processes, a communication space of its own.
+
+        Args:
+            info: hints of the duplicate; by default those of this communicator.
+        """
+        comm = self._state()
+        offers = exchange(comm, comm.world.new_context())
+        new = self._duplicate(comm, offers[0][0], True)
+        hints = comm.info if info is None else InfoImpl(dict(info.items()))
+        new._handle.info = None if hints is None else InfoImpl(hints.pairs)
+        return new
+
+    @boundary
+    def Dup_with_info(self, info: Info) -> Self:
+        """Return a duplicate with these hints."""
+        return self.Dup(info)
+
+    @boundary
+    def Idup(self, info: Info | None = None) -> tuple[Self, Request]:
+        """Start a duplication; the duplicate may be used when the request is complete."""
+        comm = self._state()
+        new = self._duplicate(comm, comm.world.new_context(), True)
+        state: Communicator = new._handle
+        hints = comm.info if info is None else InfoImpl(dict(info.items()))
+        state.info = None if hints is None else InfoImpl(hints.pairs)
+
+        steps, table = _exchange(comm, state.context)
+
+        def finish(result: Any) -> None:
+            state.context = int(table[0, 0])
+
+        schedule = comm.start(steps, finish)
+        request = Request._wrap(RequestState(comm.world, schedule))
+        return new, request
+
+    @boundary
+    def Idup_with_info(self, info: Info) -> tuple[Self, Request]:
+        """Start a duplication with these hints."""
+        return self.Idup(info)
+
+    # -- new groups --------------------------------------------------------------------------------------------
+
+    def _new(self, comm: Communicator, context: int, procs: Sequence[int], like: Any = None) -> Any:
+        from fmi_mpi.api.comm import Intracomm
+
+        new = Communicator(comm.world, context, tuple(procs))
+        new.errhandler = comm.errhandler
+        return (like or Intracomm)._wrap(new)
+
+    @boundary
+    def Create(self, group: Group) -> Comm:
+        """Return a communicator of a subgroup, COMM_NULL outside of it. All processes call it."""
+        from fmi_mpi.api.comm import Intracomm
+
+        comm = self._state()
+        procs = _members(comm, group)
+        offers = exchange(comm, comm.world.new_context())
+        if comm.world.proc not in procs:
+            return Intracomm()
+        leader = comm.local.index(procs[0])
+        new: Comm = self._new(comm, offers[leader][0], procs)
+        return new
+
+    @boundary
+    def Split(self, color: int = 0, key: int = 0) -> Comm:
+        """Return the communicator of the processes with the same color.
+
+        Args:
+            color: zero or more, or UNDEFINED for COMM_NULL.
+            key: ranks follow it, then the present rank.
+        """
+        from fmi_mpi.api.comm import Intracomm
+
+        comm = self._state()
+        if color < 0 and color != UNDEFINED:
+            raise MPIError(ERR_ARG, f"color {color} is negative and not UNDEFINED")
+        offers = exchange(comm, color, key, comm.world.new_context())
+        if color == UNDEFINED:
+            return Intracomm()
+        ranks = sorted((rank for rank in range(comm.size) if offers[rank][0] == color), key=lambda r: (offers[r][1], r))
+        new: Comm = self._new(comm, offers[ranks[0]][2], [comm.local[rank] for rank in ranks])
+        return new
+
+    @boundary
+    def Split_type(self, split_type: int, key: int = 0, info: Info = INFO_NULL) -> Comm:
+        """Return the communicator of the processes that share something.
+
+        Args:
+            split_type: COMM_TYPE_SHARED for processes that can share memory, or UNDEFINED for COMM_NULL.
+            key: ranks follow it, then the present rank.
+        """
+        comm = self._state()
+        if split_type == UNDEFINED:
+            return self.Split(UNDEFINED, key)
+        if split_type != COMM_TYPE_SHARED:
+            raise MPIError(ERR_ARG, f"split type {split_type} is not COMM_TYPE_SHARED")
+        return self.Split(comm.hosts[comm.rank], key)
+
+    @boundary
+    def Free(self) -> None:
+        """Free the communicator; running operations go on."""
+        comm = self._state()
+        if comm.permanent:
+            raise MPIError(ERR_COMM, "a predefined communicator cannot be freed")
+        delete_attributes(self)  # type: ignore[arg-type]
+        comm.free()
+        self._handle = None
+
+    def free(self) -> None:
+        """Free the communicator if it is neither null nor predefined."""
+        if self._handle is not None and not self._handle.permanent and not self._handle.freed:
+            self.Free()
+
+    @boundary
+    def Disconnect(self) -> None:
+        """Free the communicator when its operations are complete."""
+        self._state()
+        self.Free()
+
+    # -- hints ---------------------------------------------------------------------------------------------------
+
+    @boundary
+    def Set_info(self, info: Info) -> None:
+        """Set hints."""
+        comm = self._state()
+        if comm.info is None:
+            comm.info = InfoImpl()
+        comm.info.pairs.update(info.items())
+
+    @boundary
+    def Get_info(self) -> Info:
+        """Return the hints in use."""
+        comm = self._state()
+        return Info._wrap(InfoImpl({} if comm.info is None else comm.info.pairs))
+
+    @property
+    def info(self) -> Info:
+        """Hints."""
+        return self.Get_info()
+
+    @info.setter
+    def info(self, value: Info) -> None:
+        self.Set_info(value)
+
+    @boundary
+    def Get_topology(self) -> int:
+        """Return the kind of topology, UNDEFINED if there is none."""
+        comm = self._state()
+        return UNDEFINED if comm.topology is None else int(comm.topology.kind)
+
+    @property
+    def topology(self) -> int:
+        """Kind of topology."""
+        return self.Get_topology()
+
+    @property
+    def is_topo(self) -> bool:
+        """Has a topology."""
+        return bool(self._handle is not None and self.Get_topology() != UNDEFINED)
+
+
+def _members(comm: Communicator, group: Group) -> tuple[int, ...]:
+    procs: tuple[int, ...] = group._state().procs
+    if not set(procs) <= set(comm.local):
+        raise MPIError(ERR_GROUP, "the group is not a subgroup of the communicator's")
+    return procs
+
+
+def create_group(comm: Communicator, group: Group) -> int | None:
+    """Agree on a context among the members of a group only; None outside of it."""
+    procs = _members(comm, group)
+    if comm.world.proc not in procs:
+        return None
+    leader = comm.local.index(procs[0])
+    word = np.zeros(1, np.int64)
+    data = word.data.cast("B")
+    if comm.rank == leader:
+        word[0] = comm.world.new_context()
+        for proc in procs[1:]:
+            complete(comm, comm.isend(comm.local.index(proc), _GROUP_TAG, data, len(data), space=INTERNAL))
+    else:
+        complete(comm, comm.irecv(leader, _GROUP_TAG, data, space=INTERNAL))
+    return int(word[0])

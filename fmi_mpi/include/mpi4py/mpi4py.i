@@ -1,0 +1,3 @@
+%{
+#include "mpi4py.h" /* fmi_mpi has no C interface; see there. */
+%}
