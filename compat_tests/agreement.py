@@ -43,8 +43,7 @@ class Agreement:
         if union[0] == PASSED:
             return PASSED, ""
         texts = self.comm.allgather(text if kind != PASSED else "")
-        lines = [f"rank {rank}: {text}" for rank, text in enumerate(texts) if text]
-        return union[0], "\n".join(lines)
+        return union[0], "\n".join(each_once(texts))
 
     def same(self, value: object) -> bool:
         """Tell whether all ranks hold an equal value."""
@@ -67,9 +66,20 @@ class Agreement:
         if error is not None and (self.size == 1 or union == SKIPPED):
             raise error
         if union & FAILED:
-            pytest.fail(texts, pytrace=False)
+            raise pytest.fail.Exception(texts, pytrace=False) from None
         if union != PASSED:
-            pytest.fail(f"only some ranks skipped:\n{texts}", pytrace=False)
+            raise pytest.fail.Exception(f"only some ranks skipped:\n{texts}", pytrace=False) from None
+
+
+def each_once(texts: list[str]) -> Iterator[str]:
+    """Yield the texts under their ranks' numbers, those that end in the same errors only once."""
+    ranks: dict[str, list[int]] = {}
+    for rank, text in enumerate(texts):
+        if text:
+            errors = "\n".join(line for line in text.splitlines() if line.startswith("E "))
+            ranks.setdefault(errors or text, []).append(rank)
+    for those in ranks.values():
+        yield f"rank {', '.join(map(str, those))}: {texts[those[0]]}"
 
 
 def verdict(error: BaseException | None) -> int:

@@ -120,9 +120,9 @@ def test_reduction_of_arrays(MPI: Any, comm: Any, record: Any) -> None:
 @pytest.mark.parametrize("length", [-1, 1])
 @pytest.mark.parametrize("name", ["scatter", "alltoall"])
 def test_wrong_length(MPI: Any, comm: Any, name: str, length: int, record: Any) -> None:
+    if name == "scatter":  # only the root notices: with nobody else waiting
+        comm = MPI.COMM_SELF
     objects = [0] * (comm.Get_size() + length)
-    if name == "scatter" and comm.Get_size() > 1:
-        pytest.skip("only the root would notice")
     record(outcome(MPI, getattr(comm, name), objects))
 
 

@@ -130,8 +130,8 @@ def test_call_on_objects(MPI: Any, name: str, record: Any) -> None:
 
 
 def test_python_op_on_objects(MPI: Any, comm: Any, record: Any) -> None:
-    op = MPI.Op.Create(lambda a, b: f"<{a}|{b}>")
-    record(op("x", "y"))
+    op = MPI.Op.Create(lambda a, b, datatype: f"<{a}|{b}|{datatype == MPI.DATATYPE_NULL}>")
+    record(op("x", "y"), comm.allreduce(comm.Get_rank(), op))
     op.Free()
     record(outcome(MPI, MPI.SUM.Free))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fmi_mpi.coll.select import Selector
 from fmi_mpi.coll.steps import Schedule as Steps
 from fmi_mpi.constants import ANY_SOURCE, UNDEFINED
 from fmi_mpi.engine.engine import allocate
@@ -55,7 +56,7 @@ class Communicator:
         self.freed = False
         self.permanent = False
         self._hosts: tuple[int, ...] | None = None
-        self._scratch = memoryview(b"")
+        self._selector: Selector | None = None
 
     # -- point-to-point --------------------------------------------------------------------------------------
 
@@ -124,6 +125,13 @@ class Communicator:
             order = {key: index for index, key in enumerate(dict.fromkeys(keys))}
             self._hosts = tuple(order[key] for key in keys)
         return self._hosts
+
+    @property
+    def select(self) -> Selector:
+        """Chooses algorithms for this communicator."""
+        if self._selector is None:
+            self._selector = Selector(self.size, self.hosts, self.world.settings.algorithms)
+        return self._selector
 
     def scratch(self, nbytes: int) -> memoryview:
         """Return working memory for an algorithm (coll.steps.Ranks)."""

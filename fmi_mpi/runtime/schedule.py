@@ -83,6 +83,13 @@ class Schedule(Operation):
             if self._pending:
                 return
 
+    def check(self) -> None:
+        """Raise the error of a completed schedule, if it has one."""
+        if self.error:
+            raise MPIError(self.error, self.detail)
+        if self.failure is not None:
+            raise self.failure
+
     def completed(self, operation: Operation) -> None:
         """An operation of the current yield is complete (engine.operations.Watcher)."""
         if operation.error:

@@ -1,0 +1,123 @@
+"""The communicator classes, put together from chapters.
+
+Rules of this file:
+- Each chapter of the standard is a stateless mixin in a file of its own.
+- COMM_WORLD and COMM_SELF get their state when MPI is initialised.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from fmi_mpi.api import environment
+from fmi_mpi.api.attributes import Attributes
+from fmi_mpi.api.comm.collectives import Collectives
+from fmi_mpi.api.comm.construction import Construction, create_group
+from fmi_mpi.api.comm.core import TAG_LIMIT, boundary
+from fmi_mpi.api.comm.object_collectives import ObjectCollectives
+from fmi_mpi.api.comm.object_messages import ObjectMessages
+from fmi_mpi.api.comm.scans import Scans
+from fmi_mpi.api.comm.space import Space
+from fmi_mpi.api.errhandler import Handled
+from fmi_mpi.api.errorcode import last_used_code
+from fmi_mpi.api.group import Group
+from fmi_mpi.constants import (
+    APPNUM,
+    IO,
+    LASTUSEDCODE,
+    TAG_UB,
+    UNIVERSE_SIZE,
+    WTIME_IS_GLOBAL,
+)
+from fmi_mpi.runtime.communicator import Communicator
+
+if TYPE_CHECKING:
+    from fmi_mpi.runtime.world import World
+
+__all__ = ["COMM_NULL", "COMM_SELF", "COMM_WORLD", "Comm", "Intracomm"]
+
+
+class Comm(
+    ObjectCollectives,
+    Collectives,
+    ObjectMessages,
+    Space,
+    Construction,
+    Attributes,
+    Handled,
+    family=True,
+):
+    """Communication context."""
+
+    __slots__ = ()
+    __module__ = "fmi_mpi.MPI"
+
+    def __new__(cls, comm: Comm | None = None) -> Self:
+        return super().__new__(cls, comm)
+
+    def _attributes_of(self) -> Any:
+        return self._state()
+
+    def _errors_of(self) -> Any:
+        return self._state()
+
+    def _predefined_attribute(self, keyval: int) -> tuple[bool, Any]:
+        if keyval == TAG_UB:
+            return True, TAG_LIMIT
+        if keyval == UNIVERSE_SIZE:
+            return True, self._state().world.size
+        if keyval == LASTUSEDCODE:
+            return True, last_used_code()
+        if keyval == APPNUM:
+            return True, 0
+        if keyval == IO:
+            return True, self._state().rank
+        return keyval == WTIME_IS_GLOBAL, 0
+
+
+class Intracomm(Comm, Scans):
+    """Intracommunicator."""
+
+    __slots__ = ()
+    __module__ = "fmi_mpi.MPI"
+
+    def __new__(cls, comm: Comm | None = None) -> Self:
+        return super().__new__(cls, comm)
+
+    @boundary
+    def Create_group(self, group: Group, tag: int = 0) -> Intracomm:
+        """Return a communicator of a group whose members alone make this call.
+
+        Args:
+            tag: tells simultaneous calls of several threads apart.
+        """
+        comm = self._state()
+        context = create_group(comm, group)
+        if context is None:
+            return Intracomm()
+        new: Intracomm = self._new(comm, context, group._state().procs)
+        return new
+
+
+COMM_NULL = Comm()
+COMM_WORLD = Intracomm()
+COMM_SELF = Intracomm()
+
+
+def _joined(world: World) -> None:
+    world.world.permanent = world.self.permanent = True
+    world.world.name, world.self.name = "MPI_COMM_WORLD", "MPI_COMM_SELF"
+    COMM_WORLD._handle = world.world
+    COMM_SELF._handle = world.self
+
+
+def _leaving() -> None:
+    comm: Communicator = COMM_SELF._handle
+    if comm.attributes:
+        from fmi_mpi.api.attributes import delete_attributes
+
+        delete_attributes(COMM_SELF)
+
+
+environment.on_init.append(_joined)
+environment.on_finalize.append(_leaving)

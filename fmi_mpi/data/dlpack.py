@@ -14,9 +14,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from fmi_mpi.data.buffers import EMPTY, raw_memory
+from fmi_mpi.data.buffers import EMPTY, Memory, memory_at
 
-__all__ = ["acquire"]
+__all__ = ["from_cuda_array", "from_dlpack"]
 
 
 class _Device(ctypes.Structure):
@@ -63,16 +63,8 @@ _pointer.restype = ctypes.c_void_p
 _pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 
-def acquire(obj: Any, writable: bool) -> tuple[memoryview, str]:
-    """Return (view, format) of an object's memory; raises TypeError if it offers none."""
-    if hasattr(obj, "__dlpack__") and hasattr(obj, "__dlpack_device__"):
-        return _dlpack(obj, writable)
-    if hasattr(obj, "__cuda_array_interface__"):
-        return _array_interface(obj, writable)
-    raise TypeError(f"a bytes-like object is required, not {type(obj).__name__!r}")
-
-
-def _dlpack(obj: Any, writable: bool) -> tuple[memoryview, str]:
+def from_dlpack(obj: Any, writable: bool) -> Memory:
+    """Return the memory of an object that offers DLPack capsules."""
     kind, number = obj.__dlpack_device__()
     kind = operator.index(kind)
     operator.index(number)
@@ -96,8 +88,8 @@ def _dlpack(obj: Any, writable: bool) -> tuple[memoryview, str]:
         raise BufferError("the DLPack buffer is read-only, but is to be written")
     nbytes = _tensor_bytes(tensor)
     address = (tensor.data or 0) + tensor.byte_offset
-    view = raw_memory(address, nbytes, (capsule, obj))
-    return (view.toreadonly() if read_only else view), _tensor_format(tensor)
+    view = memory_at(address, nbytes, read_only, (capsule, obj))
+    return view, _tensor_format(tensor), max(tensor.dtype.bits * tensor.dtype.lanes // 8, 1)
 
 
 def _tensor_bytes(tensor: _Tensor) -> int:
@@ -139,7 +131,8 @@ def _check_contiguous(shape: Sequence[int], strides: Sequence[int], unit: int) -
     raise BufferError("the buffer is not contiguous")
 
 
-def _array_interface(obj: Any, writable: bool) -> tuple[memoryview, str]:
+def from_cuda_array(obj: Any, writable: bool) -> Memory:
+    """Return the memory of an object that has a CUDA array interface."""
     found = obj.__cuda_array_interface__
     if not isinstance(found, dict):
         raise TypeError("__cuda_array_interface__: expecting a dict")
@@ -172,9 +165,9 @@ def _array_interface(obj: Any, writable: bool) -> tuple[memoryview, str]:
     nbytes = math.prod(sizes) * itemsize
     if nbytes and address is None:
         raise BufferError("__cuda_array_interface__: the address is missing")
-    view = raw_memory(operator.index(address or 0), nbytes, obj) if nbytes else EMPTY
+    view = memory_at(operator.index(address or 0), nbytes, bool(read_only), obj) if nbytes else EMPTY
     kind = typestr[1:]
-    return (view.toreadonly() if read_only else view), (kind if typestr[0] == "|" else typestr[0] + kind)
+    return view, (kind if typestr[0] == "|" else typestr[0] + kind), itemsize
 
 
 def _check_description(description: Any, typestr: str) -> None:

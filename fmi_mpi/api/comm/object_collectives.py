@@ -1,0 +1,123 @@
+"""Collective communication of Python objects.
+
+Rules of this file:
+- Objects travel as blobs of lengths that receivers do not know; large buffers go out of band, uncopied.
+- Each process keeps its own object where the algorithm leaves a gap for it.
+- Reductions apply the operation to objects in rank order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fmi_mpi.api.comm.core import boundary, check_root
+from fmi_mpi.api.comm.plans import Plans
+from fmi_mpi.api.op import SUM, Op
+from fmi_mpi.data.pickling import dumps_parts, loads_message
+
+__all__ = ["ObjectCollectives"]
+
+Combine = Op | Callable[[Any, Any], Any]
+
+
+def _loads(received: tuple[memoryview, int] | None, own: Any) -> Any:
+    return own if received is None else loads_message(*received)
+
+
+class ObjectCollectives(Plans):
+    """Chapter mixin of ``Comm``."""
+
+    __slots__ = ()
+
+    @boundary
+    def barrier(self) -> None:
+        """Wait until all processes have come here."""
+        self._run(self._barrier())
+
+    @boundary
+    def bcast(self, obj: Any, root: int = 0) -> Any:
+        """Return the root's object on all processes."""
+        comm = self._state()
+        check_root(comm, root)
+        blob = dumps_parts(obj) if comm.rank == root else None
+        received = self._run(lambda: (comm.select("object_bcast")(comm, blob, root), None))
+        return _loads(received, obj)
+
+    @boundary
+    def gather(self, sendobj: Any, root: int = 0) -> list[Any] | None:
+        """Return the objects of all processes at the root, None elsewhere."""
+        comm = self._state()
+        check_root(comm, root)
+        blob = None if comm.rank == root else dumps_parts(sendobj)
+        received = self._run(lambda: (comm.select("object_gather")(comm, blob, root), None))
+        return [_loads(one, sendobj) for one in received] if comm.rank == root else None
+
+    @boundary
+    def scatter(self, sendobj: Sequence[Any] | None, root: int = 0) -> Any:
+        """Return the object that the root has for this process."""
+        comm = self._state()
+        check_root(comm, root)
+        own: Any = None
+        blobs = None
+        if comm.rank == root:
+            objects = _exactly(sendobj, comm.size)
+            own = objects[root]
+            blobs = [([], 0) if rank == root else dumps_parts(obj) for rank, obj in enumerate(objects)]
+        received = self._run(lambda: (comm.select("object_scatter")(comm, blobs, root), None))
+        return _loads(received, own)
+
+    @boundary
+    def allgather(self, sendobj: Any) -> list[Any]:
+        """Return the objects of all processes."""
+        comm = self._state()
+        blob = dumps_parts(sendobj)
+        received = self._run(lambda: (comm.select("object_allgather")(comm, blob), None))
+        return [_loads(one, sendobj) for one in received]
+
+    @boundary
+    def alltoall(self, sendobj: Sequence[Any]) -> list[Any]:
+        """Return the objects that all processes have for this one."""
+        comm = self._state()
+        objects = _exactly(sendobj, comm.size)
+        own = objects[comm.rank]
+        blobs = [([], 0) if rank == comm.rank else dumps_parts(obj) for rank, obj in enumerate(objects)]
+        received = self._run(lambda: (comm.select("object_alltoall")(comm, blobs), None))
+        return [_loads(one, own) for one in received]
+
+    @boundary
+    def reduce(self, sendobj: Any, op: Combine = SUM, root: int = 0) -> Any | None:
+        """Return the objects of all processes combined, at the root."""
+        comm = self._state()
+        check_root(comm, root)
+        run = comm.select("object_reduce")
+        return self._run(lambda: (run(comm, sendobj, dumps_parts, loads_message, op, root), None))
+
+    @boundary
+    def allreduce(self, sendobj: Any, op: Combine = SUM) -> Any:
+        """Return the objects of all processes combined."""
+        return self._combined("object_allreduce", sendobj, op)
+
+    @boundary
+    def scan(self, sendobj: Any, op: Combine = SUM) -> Any:
+        """Return the objects of the processes up to this one combined."""
+        return self._combined("object_scan", sendobj, op)
+
+    @boundary
+    def exscan(self, sendobj: Any, op: Combine = SUM) -> Any:
+        """Return the objects of the processes before this one combined, None on the first."""
+        return self._combined("object_exscan", sendobj, op)
+
+    def _combined(self, name: str, obj: Any, op: Combine) -> Any:
+        comm = self._state()
+        run = comm.select(name)
+        return self._run(lambda: (run(comm, obj, dumps_parts, loads_message, op), None))
+
+
+def _exactly(objects: Sequence[Any] | None, size: int) -> list[Any]:
+    if objects is None:
+        raise ValueError(f"expecting {size} items, got None")
+    found = list(objects)
+    if len(found) != size:
+        raise ValueError(f"expecting {size} items, got {len(found)}")
+    return found
