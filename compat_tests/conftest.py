@@ -58,7 +58,9 @@ def load(choice: str) -> dict[str, Any]:
     if not modules:
         raise pytest.UsageError("no implementation of MPI: " + "; ".join(problems))
     if len({module.COMM_WORLD.Get_size() for module in modules.values()}) > 1:
-        raise pytest.UsageError("the worlds differ in size: start with mpirun to compare both, or choose one with --mpi")
+        raise pytest.UsageError(
+            "the worlds differ in size: start with mpirun to compare both, or choose one with --mpi"
+        )
     return modules
 
 

@@ -88,7 +88,7 @@ def test_envelope_and_contents(MPI: Any, datatype: Any, record: Any) -> None:
 def test_decode(MPI: Any, datatype: Any, record: Any) -> None:
     old, combiner, params = datatype.decode()
     params = {key: value for key, value in params.items() if key != "datatypes"}
-    record(old.Get_extent(), combiner, sorted(params), [params[key] for key in sorted(params)])
+    record(old.Get_name() if old else None, combiner, sorted(params), [params[key] for key in sorted(params)])
 
 
 @layouts

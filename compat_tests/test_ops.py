@@ -9,7 +9,22 @@ import pytest
 
 from compat_tests.support import CALLS, ELEMENTS, PAIRS, collective, outcome, pair_dtype, values
 
-OPS = ("MAX", "MIN", "SUM", "PROD", "LAND", "LOR", "LXOR", "BAND", "BOR", "BXOR", "MAXLOC", "MINLOC", "REPLACE", "NO_OP")
+OPS = (
+    "MAX",
+    "MIN",
+    "SUM",
+    "PROD",
+    "LAND",
+    "LOR",
+    "LXOR",
+    "BAND",
+    "BOR",
+    "BXOR",
+    "MAXLOC",
+    "MINLOC",
+    "REPLACE",
+    "NO_OP",
+)
 ALLOWED = OPS[:10]
 MODULUS = 10007
 
@@ -96,7 +111,9 @@ def test_order_of_operands(MPI: Any, comm: Any, call: str, name: str, count: int
     rank, size = comm.Get_rank(), comm.Get_size()
     kind = MPI.INT64_T.Create_contiguous(2).Commit()
     op = MPI.Op.Create(compose, commute=False)
-    shares = {"Reduce_scatter_block": [count] * size, "Reduce_scatter": [count + peer for peer in range(size)]}.get(name)
+    shares = {"Reduce_scatter_block": [count] * size, "Reduce_scatter": [count + peer for peer in range(size)]}.get(
+        name
+    )
     whole = sum(shares) if shares else count
     target = np.full((shares[rank] if shares else whole, 2), -1, "q")
     extra = {"Reduce": (op, size - 1), "Reduce_scatter": (shares, op)}.get(name, (op,))

@@ -296,7 +296,9 @@ def test_persistent_requests(MPI: Any, comm: Any, mode: str, count: int, record:
     before, after = neighbours(comm)
     source, target = np.zeros(count, "i"), np.zeros(count, "i")
     receive = comm.Recv_init(target, before, 6)
-    send = getattr(comm, {"": "Send_init", "s": "Ssend_init", "b": "Bsend_init", "r": "Rsend_init"}[mode])(source, after, 6)
+    send = getattr(comm, {"": "Send_init", "s": "Ssend_init", "b": "Bsend_init", "r": "Rsend_init"}[mode])(
+        source, after, 6
+    )
     for turn in range(3):
         source[:] = values("i", count, turn + comm.Get_rank())
         receive.Start()

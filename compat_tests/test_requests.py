@@ -87,7 +87,9 @@ def test_subsets(MPI: Any, comm: Any, name: str, persistent: bool, record: Any) 
         else:
             into: list[Any] = []
             indices = getattr(MPI.Request, name)(requests, into) or []
-            done |= {index: status_fields(MPI, status, MPI.DOUBLE) for index, status in zip(indices, into, strict=False)}
+            done |= {
+                index: status_fields(MPI, status, MPI.DOUBLE) for index, status in zip(indices, into, strict=False)
+            }
     record(targets, done, [request == MPI.REQUEST_NULL for request in requests])
     if persistent:
         for request in requests:

@@ -4,9 +4,16 @@ from fmi_mpi.api.buffer import (
     BOTTOM,
     BUFFER_AUTOMATIC,
     IN_PLACE,
+    Aint_add,
+    Aint_diff,
+    Alloc_mem,
     BottomType,
     BufferAutomaticType,
+    Free_mem,
+    Get_address,
     InPlaceType,
+    buffer,
+    memory,
 )
 from fmi_mpi.api.comm import COMM_NULL, COMM_SELF, COMM_WORLD, Comm, Intracomm
 from fmi_mpi.api.comm.buffered import Attach_buffer, Detach_buffer, Flush_buffer, Iflush_buffer
@@ -548,6 +555,9 @@ __all__ = [
     "Add_error_class",
     "Add_error_code",
     "Add_error_string",
+    "Aint_add",
+    "Aint_diff",
+    "Alloc_mem",
     "Attach_buffer",
     "BottomType",
     "BufferAutomaticType",
@@ -558,9 +568,11 @@ __all__ = [
     "Exception",
     "Finalize",
     "Flush_buffer",
+    "Free_mem",
     "Get_abi_fortran_info",
     "Get_abi_info",
     "Get_abi_version",
+    "Get_address",
     "Get_error_class",
     "Get_error_string",
     "Get_hw_resource_info",
@@ -590,7 +602,9 @@ __all__ = [
     "Status",
     "Wtick",
     "Wtime",
+    "buffer",
     "get_vendor",
+    "memory",
     "pickle",
 ]
 

@@ -198,8 +198,9 @@ class Datatype(Attributes, TypeHolder, family=True):
         """Return a type of one process's part of a distributed array (MPI-4.1, 5.1.4)."""
         for items in (distribs, dargs, psizes):
             _same(gsizes, items)
-        lists = [_numbers(items) for items in (gsizes, distribs, dargs, psizes)]
-        return self._wrap(constructors.darray(self._state(), size, rank, *lists, order))
+        grid, kinds, arguments, processes = (_numbers(items) for items in (gsizes, distribs, dargs, psizes))
+        made = constructors.darray(self._state(), size, rank, grid, kinds, arguments, processes, order)
+        return self._wrap(made)
 
     @boundary
     def Create_resized(self, lb: int, extent: int) -> Self:
@@ -371,7 +372,7 @@ class Datatype(Attributes, TypeHolder, family=True):
         """
         given = self._elements(inbuf, False)
         into = message_recv(_as_bytes(outbuf)).view
-        end = position + given.nbytes
+        end: int = position + given.nbytes
         if end > len(into) or position < 0:
             raise MPIError(c.ERR_ARG, f"{given.nbytes} bytes do not fit at byte {position} of {len(into)}")
         into[position:end] = given.payload()
@@ -382,7 +383,7 @@ class Datatype(Attributes, TypeHolder, family=True):
         """Unpack elements from contiguous memory; the reverse of Pack."""
         packed = message_send(_as_bytes(inbuf)).view
         wanted = self._elements(outbuf, True)
-        end = position + wanted.nbytes
+        end: int = position + wanted.nbytes
         if end > len(packed) or position < 0:
             raise MPIError(c.ERR_ARG, f"{wanted.nbytes} bytes are not there at byte {position} of {len(packed)}")
         sink, finish = wanted.sink()

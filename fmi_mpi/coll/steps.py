@@ -66,8 +66,10 @@ class Ranks(Protocol):
 
     rank: int
     size: int
-    hosts: Sequence[int]
-    """Per rank, an index of the host (or function) that it runs on; ranks with the same index share memory."""
+
+    @property
+    def hosts(self) -> Sequence[int]:
+        """Per rank, an index of the host (or function) that it runs on; ranks with the same index share memory."""
 
     def scratch(self, nbytes: int) -> memoryview:
         """Return writable memory that is the collective's own until it ends; reused by later collectives.

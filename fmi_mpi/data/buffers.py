@@ -181,7 +181,7 @@ def _from_view(view: memoryview, writable: bool) -> Memory:
     if code == "B" and view.ndim == 1:
         return view, code, itemsize
     if not view.c_contiguous:
-        view = memoryview(np.asarray(view).T)
+        view = np.asarray(view).T.data
     try:
         return view.cast("B"), code, itemsize
     except ValueError:  # a format that memoryview does not know

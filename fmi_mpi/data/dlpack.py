@@ -98,7 +98,7 @@ def _tensor_bytes(tensor: _Tensor) -> int:
         raise BufferError("DLPack: the number of dimensions is negative")
     if ndim and not tensor.shape:
         raise BufferError("DLPack: the shape is missing")
-    shape = [tensor.shape[i] for i in range(ndim)]
+    shape: list[int] = [tensor.shape[i] for i in range(ndim)]
     if any(size < 0 for size in shape):
         raise BufferError("DLPack: a dimension is negative")
     if ndim and tensor.strides:

@@ -155,7 +155,7 @@ class Plans(CommCore):
     def _alltoall(self, sendbuf: Any, recvbuf: Any, kind: str) -> Plan:
         comm = self._state()
         in_place = is_in_place(sendbuf)
-        make = {"alltoall": _blocks, "alltoallv": message_vector, "alltoallw": message_w}[kind]
+        make = _MAKERS[kind]
         recvs = make(recvbuf, True, comm.size)
         sends = recvs if in_place else make(sendbuf, False, comm.size)
         if kind == "alltoall":
@@ -275,6 +275,13 @@ def _kernel(op: Op, message: Message) -> Any:
 
 def _blocks(spec: Any, writable: bool, size: int) -> Pieces:
     return message_block(spec, writable, size)
+
+
+_MAKERS: dict[str, Callable[[Any, bool, int], Pieces]] = {
+    "alltoall": _blocks,
+    "alltoallv": message_vector,
+    "alltoallw": message_w,
+}
 
 
 def _pieces(spec: Any, writable: bool, size: int, vector: bool) -> Pieces:
