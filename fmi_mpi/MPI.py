@@ -52,6 +52,7 @@ from fmi_mpi.api.errorcode import (
     Remove_error_string,
 )
 from fmi_mpi.api.exception import Exception  # noqa: A004
+from fmi_mpi.api.grequest import Grequest
 from fmi_mpi.api.group import GROUP_EMPTY, GROUP_NULL, Group
 from fmi_mpi.api.info import INFO_ENV, INFO_NULL, Info
 from fmi_mpi.api.message import MESSAGE_NO_PROC, MESSAGE_NULL, Message
@@ -579,6 +580,7 @@ __all__ = [
     "Get_library_version",
     "Get_processor_name",
     "Get_version",
+    "Grequest",
     "Group",
     "Iflush_buffer",
     "InPlaceType",

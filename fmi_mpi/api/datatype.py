@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from fmi_mpi import constants as c
 from fmi_mpi.api.attributes import Attributes, delete_attributes
 from fmi_mpi.api.exception import boundary
-from fmi_mpi.data import constructors, predefined
+from fmi_mpi.data import constructors, external32, predefined
 from fmi_mpi.data.datatype import Type, TypeHolder
 from fmi_mpi.data.message import message_recv, message_send
 from fmi_mpi.errors import MPIError
@@ -396,6 +396,44 @@ class Datatype(Attributes, TypeHolder, family=True):
     def Pack_size(self, count: int, comm: Any) -> int:
         """Return the bytes that ``count`` packed elements take at most."""
         return index(count) * self._state().size
+
+    @boundary
+    def Pack_external(self, datarep: str, inbuf: BufSpec, outbuf: BufSpec, position: int) -> int:
+        """Pack elements in a portable representation.
+
+        Args:
+            datarep: "external32". inbuf, outbuf, position: as in Pack.
+        """
+        external32.check(datarep)
+        given = self._elements(inbuf, False)
+        data = external32.to_external(self._state(), given.payload())
+        into = message_recv(_as_bytes(outbuf)).view
+        end: int = position + len(data)
+        if end > len(into) or position < 0:
+            raise MPIError(c.ERR_ARG, f"{len(data)} bytes do not fit at byte {position} of {len(into)}")
+        into[position:end] = data
+        return end
+
+    @boundary
+    def Unpack_external(self, datarep: str, inbuf: BufSpec, position: int, outbuf: BufSpec) -> int:
+        """Unpack elements from a portable representation; the reverse of Pack_external."""
+        external32.check(datarep)
+        packed = message_send(_as_bytes(inbuf)).view
+        wanted = self._elements(outbuf, True)
+        end: int = position + external32.external_size(self._state(), wanted.count)
+        if end > len(packed) or position < 0:
+            raise MPIError(c.ERR_ARG, f"{end - position} bytes are not there at byte {position} of {len(packed)}")
+        sink, finish = wanted.sink()
+        sink[:] = external32.from_external(self._state(), packed[position:end], wanted.count)
+        if finish is not None:
+            finish(wanted.nbytes)
+        return end
+
+    @boundary
+    def Pack_external_size(self, datarep: str, count: int) -> int:
+        """Return the bytes that ``count`` elements take in a portable representation."""
+        external32.check(datarep)
+        return external32.external_size(self._state(), index(count))
 
     def _elements(self, buf: Any, writable: bool) -> Any:
         """Return the message of all elements of this type in a buffer."""

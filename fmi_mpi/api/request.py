@@ -30,6 +30,14 @@ def _operation(request: Request) -> Operation | None:
     return None if state is None else state.op
 
 
+def _report_once(request: Request) -> None:
+    """Let a generalized request find out its status before its completion is reported."""
+    state: RequestState | None = request._handle
+    if state is not None and state.op is not None and state.reporting is not None:
+        reporting, state.reporting = state.reporting, None
+        reporting()
+
+
 def _fill(status: Status | None, op: Operation | None) -> None:
     if status is None:
         return
@@ -63,6 +71,7 @@ def _wait_one(request: Request, status: Status | None) -> Any:
     op = _operation(request)
     if op is not None and not op.done:
         request._handle.world.progress.wait(op)
+    _report_once(request)
     _fill(status, op)
     message = _retire(request)
     if op is not None:
@@ -76,6 +85,7 @@ def _test_one(request: Request, status: Status | None, retire: bool) -> tuple[bo
         request._handle.world.progress.once()
         if not op.done:
             return False, None
+    _report_once(request)
     _fill(status, op)
     if not retire:
         return True, None
@@ -109,6 +119,7 @@ def _any(requests: Sequence[Request], status: Status | None, wait: bool, retire:
     index = next(index for index in active if ops[index].done)  # type: ignore[union-attr]
     op = ops[index]
     assert op is not None
+    _report_once(requests[index])
     _fill(status, op)
     if not retire:
         return index, True, None
@@ -122,6 +133,8 @@ def _report(
 ) -> list[Any]:
     """Fill statuses, retire, and raise ERR_IN_STATUS if any of the operations failed; returns the messages."""
     ops = [_operation(requests[index]) for index in indices]
+    for index in indices:
+        _report_once(requests[index])
     if statuses is not None:
         if isinstance(statuses, list):
             statuses.extend(Status() for _ in range(len(indices) - len(statuses)))

@@ -45,7 +45,7 @@ class RequestState:
         decode: see above. keep: whatever must live as long as the operation runs.
     """
 
-    __slots__ = ("cancel", "decode", "free", "keep", "op", "restart", "world")
+    __slots__ = ("__weakref__", "cancel", "decode", "free", "keep", "op", "reporting", "restart", "world")
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class RequestState:
         self.decode = decode
         self.keep = keep
         self.free: Callable[[], None] | None = None
+        self.reporting: Callable[[], None] | None = None
 
     def retire(self) -> bool:
         """The completion has been reported; True if the request lives on as an inactive persistent one."""
