@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 import threading
 from array import array
 from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ def each_once(texts: list[str]) -> Iterator[str]:
     for rank, text in enumerate(texts):
         if text:
             errors = "\n".join(line for line in text.splitlines() if line.startswith("E "))
-            ranks.setdefault(errors or text, []).append(rank)
+            ranks.setdefault(re.sub("0x[0-9a-f]+", "", errors or text), []).append(rank)
     for those in ranks.values():
         yield f"rank {', '.join(map(str, those))}: {texts[those[0]]}"
 

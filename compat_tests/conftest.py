@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +161,9 @@ def compare(run: Run, item: pytest.Item) -> None:
     values = run.recorded.get(pair_key(item), {})
     name = implementation_of(item)
     for other, theirs in values.items():
-        if other != name:
-            __tracebackhide__ = True
-            assert {name: values[name]} == {name: theirs}, f"{name} and {other} recorded different values"
+        for place, (mine, their) in enumerate(zip_longest(values[name], theirs, fillvalue="nothing")):
+            if mine != their:
+                pytest.fail(f"recorded value {place} differs\nE  {name}: {mine}\nE  {other}: {their}", pytrace=False)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+COUNTS = "tests"
 ALL = 5  # the largest world that the suites run on
 
 
@@ -45,12 +46,20 @@ def read(path: Path) -> list[Entry]:
         Entry(section, pattern, tuple(line.get("np", ())), line["reason"], line.get("run", True))
         for section, table in tables.items()
         for pattern, line in table.items()
+        if section != COUNTS
     ]
 
 
-def write(path: Path, head: str, entries: Iterable[Entry]) -> None:
-    """Write a ledger under a comment head, sections and patterns in sorted order."""
+def counts(path: Path) -> dict[str, int]:
+    """Read the table of how many tests there are, by file."""
+    return dict(tomllib.loads(path.read_text(encoding="utf-8")).get(COUNTS, {})) if path.exists() else {}
+
+
+def write(path: Path, head: str, entries: Iterable[Entry], counts: Mapping[str, int] | None = None) -> None:
+    """Write a ledger under a comment head, sections and patterns in sorted order, with a table of counts if given."""
     lines = [f"# {line}".rstrip() for line in head.strip().splitlines()]
+    if counts:
+        lines += ["", f"[{COUNTS}]", *(f"{name} = {number}" for name, number in sorted(counts.items()))]
     section = None
     for entry in sorted(entries, key=lambda e: (e.section, e.pattern, e.np)):
         if entry.section != section:

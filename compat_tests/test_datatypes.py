@@ -128,14 +128,15 @@ def test_sent_dense_and_received_scattered(
     record(target)
 
 
-@layouts
+NO_INTS = ("empty", "hvector, uneven", "subarray, 3 dimensions", "struct with a gap", "pair")
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in NO_INTS])
 def test_part_of_an_element(MPI: Any, comm: Any, datatype: Any, layout: str, record: Any) -> None:
     """Receive fewer basic elements than the type holds: the count is undefined, the elements are counted."""
     before, after = neighbours(comm)
     target, status = memory(None), MPI.Status()
-    nbytes = min(4, datatype.Get_size())
-    source = values("B", nbytes, 1)
-    comm.Sendrecv([source, nbytes, MPI.BYTE], after, 1, at_start(target, 2, datatype), before, 1, status)
+    comm.Sendrecv(values("i", 1, 1), after, 1, at_start(target, 2, datatype), before, 1, status)
     record(target, status_fields(MPI, status, datatype))
 
 

@@ -37,7 +37,7 @@ LEDGER = HERE / "upstream.toml"
 REFERENCE = HERE / "upstream_reference.toml"
 LEDGER_HEAD = f"""
 What mpi4py {VERSION}'s own tests do otherwise here than on MPICH: failures by name, and skips beyond MPICH's
-(upstream_reference.toml). Strict: strike out what is mended. Written by `python -m compat_tests.upstream --write-ledger`;
+(upstream_reference.toml). A file that cannot be imported is one failure, `file.import`. Strict: strike out what is mended. Written by `python -m compat_tests.upstream --write-ledger`;
 reasons may be edited, they are kept.
 """
 REFERENCE_HEAD = f"""
@@ -56,6 +56,7 @@ class Outcome:
     passed: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    missing: int = 0  # tests that the reference has and no rank came to
     seconds: float = 0.0
 
     @property
@@ -64,6 +65,7 @@ class Outcome:
 
     def summary(self) -> str:
         counts = f"{len(self.passed):5} passed {len(self.failed):4} failed {len(self.skipped):4} skipped"
+        counts += f" {self.missing:4} missing" if self.missing else " " * 13
         return f"{self.module:24} {counts} {self.seconds:7.1f} s"
 
 
@@ -132,6 +134,7 @@ def run_file(options: argparse.Namespace, tree: Path, np: int, module: str) -> O
             end_session(process)
     outcome = collect(directory, np, module, ending)
     outcome.seconds = time.monotonic() - begin
+    outcome.missing = max(0, ledger.counts(REFERENCE).get(module, 0) - len(outcome.tests))
     return outcome
 
 
@@ -252,7 +255,8 @@ def write_reference(np: int, outcomes: Sequence[Outcome]) -> None:
             for pattern in ledger.collapse(names, outcome.tests):
                 found[pattern] = next(why for name, why in sorted(names.items()) if ledger.matches(pattern, name))
         entries += ledger.merge({np: found}, mine, section)
-    ledger.write(REFERENCE, REFERENCE_HEAD, entries)
+    counts = ledger.counts(REFERENCE) | {outcome.module: len(outcome.tests) for outcome in outcomes}
+    ledger.write(REFERENCE, REFERENCE_HEAD, entries, counts)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -293,7 +297,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     total = Counter[str]()
     for outcome in outcomes:
         total.update(passed=len(outcome.passed), failed=len(outcome.failed), skipped=len(outcome.skipped))
-    print(f"np={options.np}: {total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+        total.update(missing=outcome.missing)
+    kinds = ("passed", "failed", "skipped", "missing")
+    print(f"np={options.np}: " + ", ".join(f"{total[kind]} {kind}" for kind in kinds))
     if options.write_reference:
         write_reference(options.np, outcomes)
     if options.reference:

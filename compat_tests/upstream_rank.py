@@ -24,10 +24,12 @@ HOLDER = re.compile(r"(?P<what>\w+) \((?P<where>[\w.]+)\)")
 
 
 def test_id(test: Any) -> str:
-    """Return a dotted name: of the enclosing test for a subtest, ``module.Class.setUpClass`` for a failed fixture."""
+    """Return a dotted name: of the enclosing test for a subtest, ``module.Class.setUpClass`` for a failed fixture,
+    ``module.import`` for a file that could not be imported."""
     name = getattr(test, "test_case", test).id()
-    holder = HOLDER.fullmatch(name)
-    return f"{holder['where']}.{holder['what']}" if holder else str(name)
+    if holder := HOLDER.fullmatch(name):
+        return f"{holder['where']}.{holder['what']}"
+    return f"{name.rpartition('.')[2]}.import" if name.startswith("unittest.loader.") else str(name)
 
 
 def flatten(suite: Any) -> Iterator[Any]:

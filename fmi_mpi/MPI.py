@@ -19,6 +19,9 @@ from fmi_mpi.api.comm import COMM_NULL, COMM_SELF, COMM_WORLD, Comm, Intracomm
 from fmi_mpi.api.comm.buffered import Attach_buffer, Detach_buffer, Flush_buffer, Iflush_buffer
 from fmi_mpi.api.datatype import DATATYPE_NULL, Datatype
 from fmi_mpi.api.datatype import PREDEFINED as _PREDEFINED
+from fmi_mpi.api.datatype import typealign as _typealign
+from fmi_mpi.api.datatype import typecode as _typecode
+from fmi_mpi.api.docs import embed_signatures as _embed_signatures
 from fmi_mpi.api.environment import (
     Finalize,
     Get_abi_fortran_info,
@@ -39,6 +42,7 @@ from fmi_mpi.api.environment import (
     Wtime,
     get_vendor,
 )
+from fmi_mpi.api.environment import set_abort_status as _set_abort_status
 from fmi_mpi.api.environment import start as _start
 from fmi_mpi.api.errhandler import ERRHANDLER_NULL, ERRORS_ABORT, ERRORS_ARE_FATAL, ERRORS_RETURN, Errhandler
 from fmi_mpi.api.errorcode import (
@@ -56,7 +60,10 @@ from fmi_mpi.api.grequest import Grequest
 from fmi_mpi.api.group import GROUP_EMPTY, GROUP_NULL, Group
 from fmi_mpi.api.info import INFO_ENV, INFO_NULL, Info
 from fmi_mpi.api.message import MESSAGE_NO_PROC, MESSAGE_NULL, Message
+from fmi_mpi.api.objects import address_of as _addressof
+from fmi_mpi.api.objects import handle_of as _handleof
 from fmi_mpi.api.objects import name_constants as _name_constants
+from fmi_mpi.api.objects import size_of as _sizeof
 from fmi_mpi.api.op import (
     BAND,
     BOR,
@@ -76,6 +83,7 @@ from fmi_mpi.api.op import (
     Op,
 )
 from fmi_mpi.api.request import REQUEST_NULL, Prequest, Request
+from fmi_mpi.api.session import SESSION_NULL, Session
 from fmi_mpi.api.status import Status
 from fmi_mpi.constants import (
     ANY_SOURCE,
@@ -498,6 +506,7 @@ __all__ = [
     "SEEK_CUR",
     "SEEK_END",
     "SEEK_SET",
+    "SESSION_NULL",
     "SHORT",
     "SHORT_INT",
     "SIGNED_CHAR",
@@ -601,9 +610,12 @@ __all__ = [
     "Remove_error_code",
     "Remove_error_string",
     "Request",
+    "Session",
     "Status",
     "Wtick",
     "Wtime",
+    "_typealign",
+    "_typecode",
     "buffer",
     "get_vendor",
     "memory",
@@ -702,4 +714,5 @@ F_FLOAT_COMPLEX = _PREDEFINED["F_FLOAT_COMPLEX"]
 F_DOUBLE_COMPLEX = _PREDEFINED["F_DOUBLE_COMPLEX"]
 
 _name_constants(globals())
+_embed_signatures(globals())
 _start()

@@ -89,7 +89,7 @@ def _read_environment(environ: Mapping[str, str]) -> None:
 
 
 def get_include() -> str:
-    """Return the directory of the C headers, which only tell that there is no C interface."""
+    """Return where C headers would be; there are none, for there is no C interface."""
     return os.path.join(os.path.dirname(os.path.abspath(__file__)), "include")
 
 

@@ -1,17 +1,21 @@
 """Cached attributes of communicators, datatypes and windows (MPI-4.1, 7.7).
 
 Rules of this file:
-- ``_handle.attributes`` maps keyvals to values, or is None as long as there are none.
-- An exception in a user's callback is printed and becomes an error of class ERR_OTHER.
+- ``attributes`` of a state maps keyvals to (value, key), or is None as long as there are none: an attribute outlives
+  its key's ``Free_keyval``.
+- An exception in a user's callback is printed and becomes an error of class ERR_OTHER; only while an object is being
+  freed it is printed and no more, since the object is gone anyway.
 """
 
 from __future__ import annotations
 
+import itertools
 import traceback
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
-from fmi_mpi.api.exception import boundary
+from fmi_mpi.api.exception import boundary, comm_boundary
 from fmi_mpi.api.objects import Handle
 from fmi_mpi.constants import ERR_KEYVAL, ERR_OTHER, KEYVAL_INVALID
 from fmi_mpi.errors import MPIError
@@ -19,21 +23,23 @@ from fmi_mpi.errors import MPIError
 __all__ = ["Attributes", "copy_attributes", "delete_attributes"]
 
 _FIRST_KEYVAL = 1000
+_WORD = 1 << 64
 
 
 class _Keyval:
-    __slots__ = ("copy", "delete", "freed", "kind", "nopython")
+    """An attribute key: for which class, and what happens on copying and deleting."""
+
+    __slots__ = ("copy", "delete", "kind", "nopython")
 
     def __init__(self, kind: str, copy: Any, delete: Any, nopython: bool) -> None:
         self.kind = kind
         self.copy = copy
         self.delete = delete
         self.nopython = nopython
-        self.freed = False
 
 
 _keyvals: dict[int, _Keyval] = {}
-_counter = [_FIRST_KEYVAL]
+_next_keyval = itertools.count(_FIRST_KEYVAL)
 
 
 def _callback(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -57,44 +63,43 @@ class Attributes(Handle):
         """Return (known, value) of an attribute that MPI itself sets."""
         return False, None
 
-    def _check_keyval(self, keyval: int) -> _Keyval:
-        found = _keyvals.get(keyval)
-        if found is None or found.kind != self._kind().__name__:
-            raise MPIError(ERR_KEYVAL, f"{keyval} is not an attribute key of a {self._kind().__name__}")
-        return found
-
-    @boundary
+    @comm_boundary
     def Get_attr(self, keyval: int) -> int | Any | None:
         """Return the value of an attribute, None if it is not set."""
         state = self._attributes_of()
-        known, value = self._predefined_attribute(keyval)
+        known, value = self._predefined_attribute(index(keyval))
         if known:
             return value
-        self._check_keyval(keyval)
-        return None if state.attributes is None else state.attributes.get(keyval)
+        entry = None if state.attributes is None else state.attributes.get(keyval)
+        if entry is None:
+            _find(self, keyval)
+            return None
+        return entry[0]
 
-    @boundary
+    @comm_boundary
     def Set_attr(self, keyval: int, attrval: Any) -> None:
-        """Set the value of an attribute."""
+        """Set the value of an attribute, after deleting its present one."""
         state = self._attributes_of()
-        found = self._check_keyval(keyval)
-        if found.nopython and not isinstance(attrval, int):
-            raise TypeError("the attribute takes an integer")
+        key = _find(self, keyval)
+        value = index(attrval) % _WORD if key.nopython else attrval
         if state.attributes is None:
             state.attributes = {}
-        elif keyval in state.attributes and found.delete is not None:
-            _callback(found.delete, self, keyval, state.attributes[keyval])
-        state.attributes[keyval] = attrval
+        elif keyval in state.attributes:
+            self.Delete_attr(keyval)
+        state.attributes[keyval] = value, key
 
-    @boundary
+    @comm_boundary
     def Delete_attr(self, keyval: int) -> None:
-        """Delete an attribute."""
+        """Delete an attribute; does nothing if it is not set."""
         state = self._attributes_of()
-        found = self._check_keyval(keyval)
-        if state.attributes is not None and keyval in state.attributes:
-            if found.delete is not None:
-                _callback(found.delete, self, keyval, state.attributes[keyval])
-            del state.attributes[keyval]
+        entry = None if state.attributes is None else state.attributes.get(keyval)
+        if entry is None:
+            _find(self, keyval)
+            return
+        value, key = entry
+        if key.delete is not None:
+            _callback(key.delete, self, keyval, value)
+        del state.attributes[keyval]
 
     @classmethod
     def Create_keyval(
@@ -111,19 +116,26 @@ class Attributes(Handle):
             delete_fn: called as (object, key, value) on deletion.
             nopython: values are plain integers.
         """
-        _counter[0] += 1
-        _keyvals[_counter[0]] = _Keyval(cls._kind().__name__, copy_fn, delete_fn, nopython)
-        return _counter[0]
+        keyval = next(_next_keyval)
+        _keyvals[keyval] = _Keyval(cls._kind().__name__, copy_fn, delete_fn, nopython)
+        return keyval
 
     @classmethod
     @boundary
     def Free_keyval(cls, keyval: int) -> int:
-        """Free an attribute key; attributes that are set stay. Returns KEYVAL_INVALID."""
-        found = _keyvals.get(keyval)
-        if found is None or found.freed or found.kind != cls._kind().__name__:
-            raise MPIError(ERR_KEYVAL, f"{keyval} is not an attribute key of a {cls._kind().__name__}")
-        found.freed = True
+        """Free an attribute key and return KEYVAL_INVALID; attributes that are set stay until their object goes."""
+        _find(cls, keyval)
+        del _keyvals[keyval]
         return KEYVAL_INVALID
+
+
+def _find(owner: Attributes | type[Attributes], keyval: int) -> _Keyval:
+    """Return an attribute key of the owner's class; raises MPIError if it is none."""
+    found = _keyvals.get(index(keyval))
+    kind = owner._kind().__name__
+    if found is None or found.kind != kind:
+        raise MPIError(ERR_KEYVAL, f"{keyval} is not an attribute key of a {kind}")
+    return found
 
 
 def copy_attributes(old: Attributes, state: Any) -> None:
@@ -131,23 +143,24 @@ def copy_attributes(old: Attributes, state: Any) -> None:
     attributes = old._handle.attributes
     if not attributes:
         return
-    for keyval, value in list(attributes.items()):
-        copy = _keyvals[keyval].copy
-        if copy is None or copy is False:
+    for keyval, (value, key) in list(attributes.items()):
+        if key.copy is None or key.copy is False:
             continue
-        new = value if copy is True else _callback(copy, old, keyval, value)
+        new = value if key.copy is True else _callback(key.copy, old, keyval, value)
         if new is NotImplemented:
             continue
         if state.attributes is None:
             state.attributes = {}
-        state.attributes[keyval] = new
+        state.attributes[keyval] = new, key
 
 
 def delete_attributes(obj: Attributes) -> None:
     """Run the delete callbacks of an object that is being freed, the newest attribute first."""
     attributes = obj._handle.attributes
     while attributes:
-        keyval, value = attributes.popitem()
-        delete = _keyvals[keyval].delete
-        if delete is not None:
-            _callback(delete, obj, keyval, value)
+        keyval, (value, key) = attributes.popitem()
+        if key.delete is not None:
+            try:
+                key.delete(obj, keyval, value)
+            except Exception:
+                traceback.print_exc()

@@ -49,10 +49,10 @@ class buffer:
     __slots__ = ("__weakref__", "_null", "_obj", "_view")
     __module__ = "fmi_mpi.MPI"
 
-    def __new__(cls, buf: Any = None, /) -> Self:
-        if buf is None:
+    def __new__(cls, buf: Any = EMPTY, /) -> Self:
+        if buf is EMPTY:
             return cls._of(EMPTY, None, null=True)
-        view, _, _ = acquire(buf, False)
+        view, _ = acquire(buf, False)
         return cls._of(view, buf)
 
     @classmethod
@@ -78,7 +78,7 @@ class buffer:
     @staticmethod
     def frombuffer(obj: Any, readonly: bool = False) -> buffer:
         """Return the memory of an object."""
-        view, _, _ = acquire(obj, not readonly)
+        view, _ = acquire(obj, not readonly)
         return buffer._of(view.toreadonly() if readonly else view, obj)
 
     @staticmethod

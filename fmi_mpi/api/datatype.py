@@ -9,26 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from fmi_mpi import constants as c
-from fmi_mpi.api.attributes import Attributes, delete_attributes
+from fmi_mpi.api.attributes import copy_attributes, delete_attributes
+from fmi_mpi.api.datatype_packing import Packing
 from fmi_mpi.api.exception import boundary
-from fmi_mpi.data import constructors, external32, predefined
+from fmi_mpi.data import constructors, predefined
 from fmi_mpi.data.datatype import Type, TypeHolder
-from fmi_mpi.data.message import message_recv, message_send
 from fmi_mpi.errors import MPIError
 
-if TYPE_CHECKING:
-    from fmi_mpi.typing import BufSpec
+__all__ = [
+    "DATATYPE_NULL",
+    "PREDEFINED",
+    "TYPEDICT",
+    "TYPEDICT_C",
+    "TYPEDICT_F",
+    "Datatype",
+    "datatype_create",
+    "datatype_decode",
+    "typealign",
+    "typecode",
+]
 
-__all__ = ["DATATYPE_NULL", "PREDEFINED", "Datatype", "typealign", "typecode"]
-
-_NAMES = {
-    value: name.removeprefix("COMBINER_")
-    for name, value in vars(c).items()
-    if name.startswith("COMBINER_") and name != "COMBINER_F90"
-}
+_NAMES = {value: name.removeprefix("COMBINER_") for name, value in vars(c).items() if name.startswith("COMBINER_")}
 
 
 def _numbers(items: Sequence[int]) -> list[int]:
@@ -40,7 +44,7 @@ def _same(first: Sequence[Any], second: Sequence[Any]) -> None:
         raise ValueError(f"expecting {len(first)} items, got {len(second)}")
 
 
-class Datatype(Attributes, TypeHolder, family=True):
+class Datatype(Packing, TypeHolder, family=True):
     """Datatype object."""
 
     __slots__ = ()
@@ -55,8 +59,15 @@ class Datatype(Attributes, TypeHolder, family=True):
             raise MPIError(c.ERR_TYPE, "the datatype is null")
         return state
 
-    def _attributes_of(self) -> Any:
+    def _attributes_of(self) -> Type:
         return self._state()
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        state: Type | None = self._handle
+        if state is None or state.named:
+            known = DATATYPE_NULL if state is None else _known(state)
+            return super().__reduce__() if self is known else (type(self), (known,))
+        return datatype_create, (*self.decode(), True)
 
     # -- size and bounds -----------------------------------------------------------------------------------------
 
@@ -78,46 +89,58 @@ class Datatype(Attributes, TypeHolder, family=True):
         return state.true_lb, state.true_extent
 
     @property
+    @boundary
     def size(self) -> int:
         """Bytes of data."""
-        return self.Get_size()
+        return self._state().size
 
     @property
+    @boundary
     def extent(self) -> int:
         """Extent."""
-        return self.Get_extent()[1]
+        return self._state().extent
 
     @property
+    @boundary
     def lb(self) -> int:
         """Lower bound."""
-        return self.Get_extent()[0]
+        return self._state().lb
 
     @property
+    @boundary
     def ub(self) -> int:
         """Upper bound."""
-        return sum(self.Get_extent())
+        state = self._state()
+        return state.lb + state.extent
 
     @property
+    @boundary
     def true_extent(self) -> int:
         """True extent."""
-        return self.Get_true_extent()[1]
+        return self._state().true_extent
 
     @property
+    @boundary
     def true_lb(self) -> int:
         """True lower bound."""
-        return self.Get_true_extent()[0]
+        return self._state().true_lb
 
     @property
+    @boundary
     def true_ub(self) -> int:
         """True upper bound."""
-        return sum(self.Get_true_extent())
+        state = self._state()
+        return state.true_lb + state.true_extent
 
     # -- constructors --------------------------------------------------------------------------------------------
 
     @boundary
     def Dup(self) -> Self:
-        """Return a copy of the type."""
-        return self._wrap(constructors.dup(self._state()))
+        """Return a copy of the type, with its attributes as their callbacks want it."""
+        new = self._wrap(constructors.dup(self._state()))
+        if self._state().attributes is not None:
+            copy_attributes(self, new)
+        return new
 
     Create_dup = Dup
 
@@ -166,7 +189,7 @@ class Datatype(Attributes, TypeHolder, family=True):
         """Return a type of blocks of different types at displacements in bytes."""
         _same(blocklengths, displacements)
         _same(blocklengths, datatypes)
-        parts = [part._state() for part in datatypes]
+        parts = [_type_of(part) for part in datatypes]
         return cls._wrap(constructors.struct(_numbers(blocklengths), _numbers(displacements), parts))
 
     @boundary
@@ -213,7 +236,7 @@ class Datatype(Attributes, TypeHolder, family=True):
     @boundary
     def Get_value_index(cls, value: Datatype, index: Datatype) -> Self:
         """Return the predefined type of a value and an index, DATATYPE_NULL if there is none."""
-        return cls._wrap(predefined.value_index(value._state(), index._state()))
+        return cls._wrap(predefined.value_index(_type_of(value), _type_of(index)))
 
     @classmethod
     @boundary
@@ -242,7 +265,7 @@ class Datatype(Attributes, TypeHolder, family=True):
     @boundary
     def Commit(self) -> Self:
         """Make the type ready for communication."""
-        self._state()
+        self._state().ready = True
         return self
 
     @boundary
@@ -251,12 +274,18 @@ class Datatype(Attributes, TypeHolder, family=True):
         state = self._state()
         if state.permanent:
             raise MPIError(c.ERR_TYPE, "a predefined datatype cannot be freed")
-        delete_attributes(self)
+        if state.attributes is not None:
+            delete_attributes(self)
         self._handle = None
 
     def free(self) -> None:
-        """Free the type if it is neither null nor predefined."""
-        if self._handle is not None and not self._handle.permanent:
+        """Free the type, unless it is null or one of MPI's own objects."""
+        state: Type | None = self._handle
+        if state is None or _by_state.get(state) is self:
+            return
+        if state.permanent:
+            self._handle = None
+        else:
             self.Free()
 
     # -- introspection -------------------------------------------------------------------------------------------
@@ -286,14 +315,16 @@ class Datatype(Attributes, TypeHolder, family=True):
         return self.Get_contents()
 
     @property
+    @boundary
     def combiner(self) -> int:
         """Combiner."""
-        return self.Get_envelope()[4]
+        return self._state().combiner
 
     @property
+    @boundary
     def is_named(self) -> bool:
         """Is a named type."""
-        return self.combiner == c.COMBINER_NAMED
+        return self._state().named
 
     @property
     def is_predefined(self) -> bool:
@@ -307,12 +338,8 @@ class Datatype(Attributes, TypeHolder, family=True):
         name = _NAMES[state.combiner]
         if state.named:
             return self, name, {}
-        old: Datatype = self if not state.parts or name == "STRUCT" else _known(state.parts[0])
-        if name == "STRUCT":
-            old = DATATYPE_NULL
-        if name.startswith("F90"):
-            old = DATATYPE_NULL
-        return old, name, _arguments(state, name)
+        base = DATATYPE_NULL if name in _WITHOUT_BASE else _known(state.parts[0])
+        return base, name, _arguments(state, name)
 
     @boundary
     def Get_name(self) -> str:
@@ -360,89 +387,13 @@ class Datatype(Attributes, TypeHolder, family=True):
             raise ValueError(f"cannot map code {code!r} to an MPI datatype")
         return _known(found)
 
-    # -- packing -------------------------------------------------------------------------------------------------
 
-    @boundary
-    def Pack(self, inbuf: BufSpec, outbuf: BufSpec, position: int, comm: Any) -> int:
-        """Pack elements into contiguous memory (MPI-4.1, 5.2).
-
-        Args:
-            inbuf: elements of this type. outbuf: where to pack.
-            position: first byte in ``outbuf``. Returns the byte behind the packed data.
-        """
-        given = self._elements(inbuf, False)
-        into = message_recv(_as_bytes(outbuf)).view
-        end: int = position + given.nbytes
-        if end > len(into) or position < 0:
-            raise MPIError(c.ERR_ARG, f"{given.nbytes} bytes do not fit at byte {position} of {len(into)}")
-        into[position:end] = given.payload()
-        return end
-
-    @boundary
-    def Unpack(self, inbuf: BufSpec, position: int, outbuf: BufSpec, comm: Any) -> int:
-        """Unpack elements from contiguous memory; the reverse of Pack."""
-        packed = message_send(_as_bytes(inbuf)).view
-        wanted = self._elements(outbuf, True)
-        end: int = position + wanted.nbytes
-        if end > len(packed) or position < 0:
-            raise MPIError(c.ERR_ARG, f"{wanted.nbytes} bytes are not there at byte {position} of {len(packed)}")
-        sink, finish = wanted.sink()
-        sink[:] = packed[position:end]
-        if finish is not None:
-            finish(wanted.nbytes)
-        return end
-
-    @boundary
-    def Pack_size(self, count: int, comm: Any) -> int:
-        """Return the bytes that ``count`` packed elements take at most."""
-        return index(count) * self._state().size
-
-    @boundary
-    def Pack_external(self, datarep: str, inbuf: BufSpec, outbuf: BufSpec, position: int) -> int:
-        """Pack elements in a portable representation.
-
-        Args:
-            datarep: "external32". inbuf, outbuf, position: as in Pack.
-        """
-        external32.check(datarep)
-        given = self._elements(inbuf, False)
-        data = external32.to_external(self._state(), given.payload())
-        into = message_recv(_as_bytes(outbuf)).view
-        end: int = position + len(data)
-        if end > len(into) or position < 0:
-            raise MPIError(c.ERR_ARG, f"{len(data)} bytes do not fit at byte {position} of {len(into)}")
-        into[position:end] = data
-        return end
-
-    @boundary
-    def Unpack_external(self, datarep: str, inbuf: BufSpec, position: int, outbuf: BufSpec) -> int:
-        """Unpack elements from a portable representation; the reverse of Pack_external."""
-        external32.check(datarep)
-        packed = message_send(_as_bytes(inbuf)).view
-        wanted = self._elements(outbuf, True)
-        end: int = position + external32.external_size(self._state(), wanted.count)
-        if end > len(packed) or position < 0:
-            raise MPIError(c.ERR_ARG, f"{end - position} bytes are not there at byte {position} of {len(packed)}")
-        sink, finish = wanted.sink()
-        sink[:] = external32.from_external(self._state(), packed[position:end], wanted.count)
-        if finish is not None:
-            finish(wanted.nbytes)
-        return end
-
-    @boundary
-    def Pack_external_size(self, datarep: str, count: int) -> int:
-        """Return the bytes that ``count`` elements take in a portable representation."""
-        external32.check(datarep)
-        return external32.external_size(self._state(), index(count))
-
-    def _elements(self, buf: Any, writable: bool) -> Any:
-        """Return the message of all elements of this type in a buffer."""
-        self._state()
-        return (message_recv if writable else message_send)([buf[0] if isinstance(buf, (list, tuple)) else buf, self])
+_WITHOUT_BASE = ("STRUCT", "VALUE_INDEX", "F90_INTEGER", "F90_REAL", "F90_COMPLEX")
 
 
-def _as_bytes(buf: Any) -> Any:
-    return [buf[0] if isinstance(buf, (list, tuple)) else buf, BYTE]
+def _type_of(datatype: Datatype) -> Type:
+    """Return the type of a datatype argument."""
+    return _checked(datatype)._state()
 
 
 def _arguments(state: Type, name: str) -> dict[str, Any]:
@@ -469,6 +420,8 @@ def _arguments(state: Type, name: str) -> dict[str, Any]:
         rows = [ints[3 + i * dims : 3 + (i + 1) * dims] for i in range(3)]
         lists = {"distribs": rows[0], "dargs": rows[1], "psizes": rows[2]}
         return {"size": size, "rank": rank, "gsizes": counts, **lists, "order": ints[-1]}
+    if name == "VALUE_INDEX":
+        return dict(zip(("value", "index"), map(_known, state.parts)))
     if name == "RESIZED":
         return {"lb": counts[0], "extent": counts[1]}
     if name == "F90_INTEGER":
@@ -480,26 +433,57 @@ def _arguments(state: Type, name: str) -> dict[str, Any]:
 
 DATATYPE_NULL = Datatype()
 PREDEFINED: dict[str, Datatype] = {}
-_by_state: dict[int, Datatype] = {}
+"""Attribute of ``MPI`` -> datatype; names of one type have one object."""
+_by_state: dict[Type, Datatype] = {}
 for _name, _type in predefined.TYPES.items():
-    if _type is None:
-        PREDEFINED[_name] = DATATYPE_NULL
-    else:
-        PREDEFINED[_name] = _by_state.setdefault(id(_type), Datatype._wrap(_type))
-BYTE = PREDEFINED["BYTE"]
+    PREDEFINED[_name] = DATATYPE_NULL if _type is None else _by_state.setdefault(_type, Datatype._wrap(_type))
+TYPEDICT = {code: _by_state[found] for code, found in predefined.BY_CODE.items()}
+TYPEDICT_C = {code: _by_state[found] for code, found in predefined.BY_CODE_C.items()}
+TYPEDICT_F = {code: _by_state[found] for code, found in predefined.BY_CODE_F.items()}
 
 
 def _known(state: Type) -> Datatype:
     """Return the object of a type: the one there is for a predefined type, a new one for others."""
-    return _by_state.get(id(state)) or Datatype._wrap(state)
+    return _by_state.get(state) or Datatype._wrap(state)
+
+
+def datatype_create(datatype: Datatype, combiner: str, params: dict[str, Any], free: bool = False) -> Datatype:
+    """Return the datatype that ``decode`` decoded.
+
+    Args:
+        datatype: what the constructor is called on.
+        combiner: name of the constructor, in capitals.
+        params: its arguments.
+        free: free the datatypes that it is made from.
+    """
+    if combiner == "NAMED":
+        return datatype
+    prefix = "Get" if combiner == "VALUE_INDEX" else "Create"
+    made: Datatype = getattr(datatype, f"{prefix}_{combiner.lower()}")(**params)
+    if free:
+        for part in (datatype, *params.get("datatypes", ())):
+            part.free()
+    return made
+
+
+def datatype_decode(datatype: Datatype, mark: bool = False) -> tuple[Datatype, str, dict[str, Any]]:
+    """Return the base, the constructor's name and its arguments of a datatype; ``mark`` is of no meaning here."""
+    return datatype.decode()
 
 
 def typecode(datatype: Datatype) -> str | None:
     """Return the code of a predefined type, or None."""
-    return None if datatype._handle is None else datatype._handle.code
+    state: Type | None = _checked(datatype)._handle
+    return None if state is None else state.code
 
 
 def typealign(datatype: Datatype) -> int | None:
     """Return the alignment of a predefined type in bytes, or None."""
-    state = datatype._handle
-    return state.align if state is not None and state.named else None
+    state: Type | None = _checked(datatype)._handle
+    return None if state is None or not (state.named or state.code) else state.align
+
+
+def _checked(datatype: Datatype) -> Datatype:
+    if not isinstance(datatype, Datatype):
+        raise TypeError(f"expecting Datatype, got {type(datatype).__name__}")
+    return datatype

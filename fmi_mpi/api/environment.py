@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import atexit
 import os
-import platform
+import sys
 import threading
 import time
 from collections.abc import Callable
+from operator import index
 from typing import TYPE_CHECKING
 
 import fmi_mpi
-from fmi_mpi.api.info import Info, InfoImpl
+from fmi_mpi.api.errhandler import policy
+from fmi_mpi.api.exception import boundary
+from fmi_mpi.api.info import Info, describe
 from fmi_mpi.bootstrap import exits
-from fmi_mpi.constants import SUBVERSION, THREAD_MULTIPLE, VERSION
+from fmi_mpi.constants import ERR_OTHER, SUBVERSION, THREAD_MULTIPLE, VERSION
+from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime import process
 
 if TYPE_CHECKING:
@@ -43,8 +47,10 @@ __all__ = [
     "Wtick",
     "Wtime",
     "get_vendor",
+    "join",
     "on_finalize",
     "on_init",
+    "set_abort_status",
     "start",
 ]
 
@@ -54,6 +60,7 @@ on_finalize: list[Callable[[], None]] = []
 """Called before the world is left."""
 
 _main_thread = threading.get_ident()
+_initialized = False
 
 
 def start() -> None:
@@ -72,25 +79,58 @@ def _leave() -> None:
 
 
 def Init() -> None:
-    """Initialise MPI."""
+    """Initialise MPI; raises Exception (ERR_OTHER) if that has been done already."""
     Init_thread()
 
 
+@boundary
 def Init_thread(required: int = THREAD_MULTIPLE) -> int:
     """Initialise MPI and return the thread level.
 
     Args:
         required: the least level; THREAD_MULTIPLE is always provided.
     """
-    global _main_thread
-    if process.current() is None:
-        _main_thread = threading.get_ident()
+    global _initialized, _main_thread
+    index(required)
+    if _initialized:
+        raise MPIError(ERR_OTHER, "MPI is initialized already; ask MPI.Is_initialized() first, or set rc.initialize")
+    join()
+    _initialized = True
+    _main_thread = threading.get_ident()
+    return THREAD_MULTIPLE
+
+
+def join() -> World:
+    """Return this process's world, joining the job if nobody has yet: Init and Session.Init do."""
+    world = process.current()
+    if world is None:
+        errhandler = policy()
         world = process.initialize()
         if world.size > 1:
             exits.install()
+        world.world.errhandler = world.self.errhandler = errhandler
+        _describe(world)
         for hook in on_init:
             hook(world)
-    return THREAD_MULTIPLE
+    world.check()
+    return world
+
+
+def _describe(world: World) -> None:
+    """Fill INFO_ENV (MPI-4.1, 11.2.1)."""
+    try:
+        wdir = os.getcwd()
+    except OSError:
+        wdir = ""
+    system = os.uname()
+    describe(
+        maxprocs=str(world.size),
+        soft=str(world.size),
+        host=system.nodename,
+        arch=system.machine,
+        wdir=wdir,
+        thread_level="MPI_THREAD_MULTIPLE",
+    )
 
 
 def Finalize() -> None:
@@ -103,16 +143,17 @@ def Finalize() -> None:
 
 
 def Is_initialized() -> bool:
-    """Tell whether MPI has been initialised."""
-    return process.current() is not None
+    """Tell whether MPI has been initialised; sessions do not count."""
+    return _initialized
 
 
 def Is_finalized() -> bool:
     """Tell whether MPI has been finalised."""
     world = process.current()
-    return world is not None and world.finalized
+    return _initialized and world is not None and world.finalized
 
 
+@boundary
 def Query_thread() -> int:
     """Return the thread level."""
     process.world()
@@ -131,7 +172,7 @@ def Get_version() -> tuple[int, int]:
 
 def Get_library_version() -> str:
     """Return the version of this library."""
-    return f"fmi_mpi {fmi_mpi.__version__} (Python {platform.python_version()})"
+    return f"fmi_mpi {fmi_mpi.__version__} (Python {sys.version.split()[0]})"
 
 
 def get_vendor() -> tuple[str, tuple[int, int, int]]:
@@ -146,23 +187,23 @@ def Get_abi_version() -> tuple[int, int]:
 
 
 def Get_abi_info() -> Info:
-    """Return what is known of the ABI: nothing."""
-    return Info._wrap(InfoImpl())
+    """Return the sizes of address, count and offset integers in bytes."""
+    return Info.Create({f"mpi_{name}_size": "8" for name in ("aint", "count", "offset")})
 
 
 def Get_abi_fortran_info() -> Info:
-    """Return what is known of the Fortran ABI: nothing."""
-    return Info._wrap(InfoImpl())
+    """Return what is known of the Fortran ABI: there is no Fortran library, hence nothing."""
+    return Info.Create()
 
 
 def Get_processor_name() -> str:
     """Return the name of this host."""
-    return platform.node()
+    return os.uname().nodename
 
 
 def Get_hw_resource_info() -> Info:
-    """Return the hardware resources of this process."""
-    return Info._wrap(InfoImpl({"mpi://hw/cores": str(len(os.sched_getaffinity(0)))}))
+    """Return the hardware resource types, and for each whether this process is restricted to one of them."""
+    return Info.Create({"mpi_shared_memory": "true"})
 
 
 def Wtime() -> float:
@@ -177,9 +218,9 @@ def Wtick() -> float:
 
 def Pcontrol(level: int) -> None:
     """Set the level of profiling; accepted and without effect, as the standard allows."""
-    level.__index__()
+    index(level)
 
 
-def _set_abort_status(status: object) -> None:
+def set_abort_status(status: object) -> None:
     """Remember an exit status for which this process must not wait for others when it ends."""
     exits.set_status(exits.exit_code(status) if not isinstance(status, int) else status)

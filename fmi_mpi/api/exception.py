@@ -10,33 +10,40 @@ from __future__ import annotations
 
 import functools
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
-from fmi_mpi.api import errorcode
-from fmi_mpi.constants import SUCCESS
+from fmi_mpi.api.errortable import TABLE
+from fmi_mpi.constants import ERR_UNKNOWN, SUCCESS
 from fmi_mpi.errors import MPIError
 
-__all__ = ["Exception", "boundary", "comm_boundary", "handle_error", "to_exception"]
+__all__ = ["Exception", "abort", "boundary", "call_user", "comm_boundary", "handle_error", "to_exception"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_CODE_BITS = 31
 
 
 class Exception(RuntimeError):
-    """Exception class of failed MPI calls."""
+    """Exception raised by failed MPI calls; compares like its error code."""
 
     __module__ = "fmi_mpi.MPI"
 
     def __init__(self, ierr: int = SUCCESS, /) -> None:
-        self._code = int(ierr)
+        if isinstance(ierr, (str, bytes)):
+            raise TypeError(f"expecting an error code, got {type(ierr).__name__}")
+        code = int(ierr)
+        if code.bit_length() > _CODE_BITS:
+            raise OverflowError(f"{code} is too large for an error code")
+        self._code = code if code >= SUCCESS else ERR_UNKNOWN
         super().__init__(self._code)
 
     def __eq__(self, other: object) -> bool:
-        return self._code == other if isinstance(other, (int, Exception)) else NotImplemented
+        return self._code == (other._code if isinstance(other, Exception) else other)
 
     def __ne__(self, other: object) -> bool:
-        return self._code != other if isinstance(other, (int, Exception)) else NotImplemented
+        return self._code != (other._code if isinstance(other, Exception) else other)
 
     def __lt__(self, other: int) -> bool:
         return self._code < other
@@ -63,7 +70,7 @@ class Exception(RuntimeError):
         return f"MPI.Exception({self._code})"
 
     def __str__(self) -> str:
-        return errorcode.Get_error_string(self._code)
+        return TABLE.string_of(self._code)
 
     def Get_error_code(self) -> int:
         """Return the error code."""
@@ -71,26 +78,26 @@ class Exception(RuntimeError):
 
     def Get_error_class(self) -> int:
         """Return the error class of the code."""
-        return errorcode.Get_error_class(self._code)
+        return TABLE.class_of(self._code)
 
     def Get_error_string(self) -> str:
         """Return the error string of the code."""
-        return errorcode.Get_error_string(self._code)
+        return TABLE.string_of(self._code)
 
     @property
     def error_code(self) -> int:
         """Error code."""
-        return self.Get_error_code()
+        return self._code
 
     @property
     def error_class(self) -> int:
         """Error class."""
-        return self.Get_error_class()
+        return TABLE.class_of(self._code)
 
     @property
     def error_string(self) -> str:
         """Error string."""
-        return self.Get_error_string()
+        return TABLE.string_of(self._code)
 
 
 def to_exception(error: MPIError) -> Exception:
@@ -131,20 +138,34 @@ def comm_boundary(method: Callable[P, R]) -> Callable[P, R]:
 
 
 def handle_error(error: MPIError, errhandler: Any, obj: Any) -> NoReturn:
-    """Do what an error handler says about an error of ``obj``.
+    """Do what an error handler says about an error of ``obj``, then raise ``MPI.Exception`` unless the job has ended.
 
     Args:
-        errhandler: None or ERRORS_RETURN raise; ERRORS_ARE_FATAL and ERRORS_ABORT end the job; a user's function
-            is called with ``obj`` and the error code before the exception is raised.
+        errhandler: state of an error handler. None and ERRORS_RETURN only raise; ERRORS_ARE_FATAL and ERRORS_ABORT
+            end the job; a user's function is called with ``obj`` and the error code.
     """
     kind = getattr(errhandler, "kind", "return")
-    if kind in ("fatal", "abort"):
-        from fmi_mpi.runtime.process import current
-
-        sys.stderr.write(f"fmi_mpi: {errorcode.Get_error_string(error.error_class)}: {error}\n")
-        world = current()
-        if world is not None:
-            world.abort(error.error_class, f"rank {world.proc}: {error}")
-    elif kind == "user":
-        errhandler.function(obj, error.error_class)
+    if kind == "user":
+        call_user(errhandler, obj, error.error_class)
+    elif kind != "return":
+        abort(error.error_class, f"{TABLE.string_of(error.error_class)}: {error}")
     raise to_exception(error) from None
+
+
+def call_user(errhandler: Any, obj: Any, code: int) -> None:
+    """Call a user's error handler; an exception in it ends the job, for nobody could handle that error either."""
+    try:
+        errhandler.function(obj, code)
+    except BaseException:
+        traceback.print_exc()
+        abort(1, "an error handler has raised an exception")
+
+
+def abort(code: int, message: str) -> None:
+    """End the job and say why; does nothing in a process that has joined none."""
+    from fmi_mpi.runtime.process import current
+
+    world = current()
+    if world is not None:
+        sys.stderr.write(f"fmi_mpi: rank {world.proc}: {message}\n")
+        world.abort(code, f"rank {world.proc}: {message}")

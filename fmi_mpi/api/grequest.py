@@ -37,7 +37,8 @@ class _Generalized(Operation):
         status = Status()
         if self.query is not None:
             self.query(status, *self.args, **self.kwargs)
-        self.source, self.tag, self.error, self.count, self.cancelled = status._state()
+        self.source, self.tag, self.error = status.source, status.tag, status.error
+        self.count, self.cancelled = status.count, status.cancelled
         if self.free is not None:
             self.free(*self.args, **self.kwargs)
 

@@ -2,12 +2,14 @@
 
 Rules of this file:
 - A group is the tuple of its process numbers; all operations are local and make a new one.
+- Errors: a null group ERR_GROUP, a rank out of range ERR_RANK, a malformed range ERR_ARG.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from operator import index
+from typing import TYPE_CHECKING, Self
 
 from fmi_mpi.api.exception import boundary
 from fmi_mpi.api.objects import Handle
@@ -15,6 +17,9 @@ from fmi_mpi.constants import ERR_ARG, ERR_GROUP, ERR_RANK, IDENT, PROC_NULL, SI
 from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.group import GroupImpl
 from fmi_mpi.runtime.process import current
+
+if TYPE_CHECKING:
+    from fmi_mpi.api.session import Session
 
 __all__ = ["GROUP_EMPTY", "GROUP_NULL", "Group"]
 
@@ -66,26 +71,19 @@ class Group(Handle, family=True):
 
         Args:
             ranks: in this group; all by default. PROC_NULL stays PROC_NULL.
-            group: the other group; the world's by default.
+            group: the other group; the world's by default. UNDEFINED is the rank of who is not in it.
         """
         state = self._state()
-        if group is None:
-            world = current()
-            other = GroupImpl(tuple(range(world.size if world else 1)))
-        else:
-            other = group._state()
-        found = []
-        for rank in range(len(state.procs)) if ranks is None else ranks:
-            if rank == PROC_NULL:
-                found.append(PROC_NULL)
-            else:
-                found.append(other.rank_of(state.procs[_valid(state, rank)]))
-        return found
+        given = range(len(state.procs)) if ranks is None else [index(rank) for rank in ranks]
+        other = _world() if group is None else _operand(group)
+        inside = [rank for rank in given if rank != PROC_NULL]
+        _check(state, inside)
+        return [rank if rank == PROC_NULL else other.rank_of(state.procs[rank]) for rank in given]
 
     @boundary
     def Compare(self, group: Group) -> int:
         """Return IDENT, SIMILAR (the same members in another order) or UNEQUAL."""
-        mine, other = self._state().procs, group._state().procs
+        mine, other = self._state().procs, _operand(group).procs
         if mine == other:
             return IDENT
         return SIMILAR if sorted(mine) == sorted(other) else UNEQUAL
@@ -93,21 +91,21 @@ class Group(Handle, family=True):
     @boundary
     def Dup(self) -> Self:
         """Return a copy of the group."""
-        return type(self)._wrap(GroupImpl(self._state().procs))
+        return self._of(self._state().procs)
 
     @classmethod
     @boundary
     def Union(cls, group1: Group, group2: Group) -> Self:
         """Return the members of the first group, then those of the second that are not in it."""
-        first, second = group1._state().procs, group2._state().procs
-        return cls._of(first + tuple(proc for proc in second if proc not in set(first)))
+        first, second = _operand(group1).procs, _operand(group2).procs
+        return cls._of(tuple(dict.fromkeys(first + second)))
 
     @classmethod
     @boundary
     def Intersection(cls, group1: Group, group2: Group) -> Self:
         """Return the members of the first group that are in the second, too."""
-        second = set(group2._state().procs)
-        return cls._of([proc for proc in group1._state().procs if proc in second])
+        first, second = _operand(group1).procs, set(_operand(group2).procs)
+        return cls._of([proc for proc in first if proc in second])
 
     Intersect = Intersection
 
@@ -115,76 +113,93 @@ class Group(Handle, family=True):
     @boundary
     def Difference(cls, group1: Group, group2: Group) -> Self:
         """Return the members of the first group that are not in the second."""
-        second = set(group2._state().procs)
-        return cls._of([proc for proc in group1._state().procs if proc not in second])
+        first, second = _operand(group1).procs, set(_operand(group2).procs)
+        return cls._of([proc for proc in first if proc not in second])
 
     @boundary
     def Incl(self, ranks: Sequence[int]) -> Self:
         """Return the members with these ranks, in this order."""
-        state = self._state()
-        return type(self)._of([state.procs[rank] for rank in _distinct(state, ranks)])
+        return self._include([index(rank) for rank in ranks])
 
     @boundary
     def Excl(self, ranks: Sequence[int]) -> Self:
         """Return the members without those with these ranks."""
-        state = self._state()
-        out = set(_distinct(state, ranks))
-        return type(self)._of([proc for rank, proc in enumerate(state.procs) if rank not in out])
+        return self._exclude([index(rank) for rank in ranks])
 
     @boundary
     def Range_incl(self, ranks: Sequence[tuple[int, int, int]]) -> Self:
-        """Return the members in these ranges (first rank, last rank, stride)."""
-        state = self._state()
-        return type(self)._of([state.procs[rank] for rank in _distinct(state, _ranges(ranks))])
+        """Return the members in these ranges (first rank, last rank, stride), in their order."""
+        return self._include(_ranges(self._state(), ranks))
 
     @boundary
     def Range_excl(self, ranks: Sequence[tuple[int, int, int]]) -> Self:
         """Return the members outside of these ranges (first rank, last rank, stride)."""
+        return self._exclude(_ranges(self._state(), ranks))
+
+    def _include(self, ranks: Sequence[int]) -> Self:
         state = self._state()
-        out = set(_distinct(state, _ranges(ranks)))
-        return type(self)._of([proc for rank, proc in enumerate(state.procs) if rank not in out])
+        _check(state, ranks)
+        if len(set(ranks)) != len(ranks):
+            raise MPIError(ERR_RANK, "a rank is named twice")
+        return self._of([state.procs[rank] for rank in ranks])
+
+    def _exclude(self, ranks: Sequence[int]) -> Self:
+        state = self._state()
+        _check(state, ranks)
+        out = set(ranks)
+        return self._of([proc for rank, proc in enumerate(state.procs) if rank not in out])
 
     @classmethod
-    def Create_from_session_pset(cls, session: Any, pset_name: str) -> Self:
+    def Create_from_session_pset(cls, session: Session, pset_name: str) -> Self:
         """Return the group of a session's process set."""
+        from fmi_mpi.api.session import Session
+
+        if not isinstance(session, Session):
+            raise TypeError(f"expecting Session, got {type(session).__name__}")
         return cls(session.Create_group(pset_name))
 
     @boundary
     def Free(self) -> None:
-        """Free the group."""
+        """Free the group; the predefined empty one stays."""
         self._state()
-        if self is GROUP_EMPTY:
-            raise MPIError(ERR_GROUP, "the empty group cannot be freed")
-        self._handle = None
-
-    def free(self) -> None:
-        """Free the group if it is neither null nor predefined."""
-        if self._handle is not None and not self._handle.permanent:
-            self.Free()
+        if not self._is_constant():
+            self._handle = None
 
 
-def _valid(state: GroupImpl, rank: int) -> int:
-    if not 0 <= rank < len(state.procs):
-        raise MPIError(ERR_RANK, f"{rank} is not a rank of a group of {len(state.procs)}")
-    return rank
+def _world() -> GroupImpl:
+    world = current()
+    return GroupImpl(tuple(range(world.size if world else 1)))
 
 
-def _distinct(state: GroupImpl, ranks: Sequence[int]) -> Sequence[int]:
+def _operand(group: Group) -> GroupImpl:
+    """Return the state of an argument; raises MPIError if it is null."""
+    if not isinstance(group, Group):
+        raise TypeError(f"expecting Group, got {type(group).__name__}")
+    return group._state()
+
+
+def _check(state: GroupImpl, ranks: Sequence[int]) -> None:
+    """Raise MPIError unless all these are ranks of the group."""
+    size = len(state.procs)
     for rank in ranks:
-        _valid(state, rank)
-    if len(set(ranks)) != len(ranks):
-        raise MPIError(ERR_RANK, "a rank is named twice")
-    return ranks
+        if not 0 <= rank < size:
+            raise MPIError(ERR_RANK, f"{rank} is not a rank of a group of {size}")
 
 
-def _ranges(ranks: Sequence[tuple[int, int, int]]) -> list[int]:
+def _ranges(state: GroupImpl, ranges: Sequence[tuple[int, int, int]]) -> list[int]:
+    """Return the ranks in (first, last, stride) triplets; raises MPIError if one is malformed or two overlap."""
+    size = len(state.procs)
     found: list[int] = []
-    for first, last, stride in ranks:
-        if stride == 0:
-            raise MPIError(ERR_ARG, "the stride of a range is zero")
-        found.extend(range(first, last + (1 if stride > 0 else -1), stride))
+    for first, last, stride in ranges:
+        if not 0 <= index(first) < size or not 0 <= index(last) < size:
+            raise MPIError(ERR_ARG, f"the range from {first} to {last} is not within a group of {size}")
+        if stride == 0 or (last - first) * stride < 0:
+            raise MPIError(ERR_ARG, f"the range from {first} to {last} does not end with a stride of {stride}")
+        found.extend(range(first, last + (1 if stride > 0 else -1), index(stride)))
+    if len(set(found)) != len(found):
+        raise MPIError(ERR_ARG, "a rank is in two of the ranges")
     return found
 
 
 GROUP_NULL = Group()
-GROUP_EMPTY = Group._wrap(GroupImpl((), permanent=True))
+GROUP_EMPTY = Group._wrap(GroupImpl(()))

@@ -1,9 +1,15 @@
-"""``MPI.Info``: ordered string pairs (MPI-4.1, chapter 10)."""
+"""``MPI.Info``: ordered string pairs (MPI-4.1, chapter 10).
+
+Rules of this file:
+- Upper-case calls on the null handle fail; as a mapping it is empty and cannot be changed.
+- INFO_ENV describes how this process was started; it is complete once MPI has been initialised.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import index
 from typing import Any, Self
 
 from fmi_mpi.api.exception import boundary
@@ -19,7 +25,7 @@ from fmi_mpi.constants import (
 )
 from fmi_mpi.errors import MPIError
 
-__all__ = ["INFO_ENV", "INFO_NULL", "Info", "InfoImpl"]
+__all__ = ["INFO_ENV", "INFO_NULL", "Info", "InfoImpl", "describe"]
 
 
 class InfoImpl:
@@ -32,12 +38,26 @@ class InfoImpl:
         self.permanent = permanent
 
 
+def _text(value: str) -> str:
+    if isinstance(value, bytes):
+        return value.decode()
+    if not isinstance(value, str):
+        raise TypeError(f"expecting a string, got {type(value).__name__}")
+    return value
+
+
 def _key(key: str) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"expecting a string as key, got {type(key).__name__}")
-    if not key or len(key) > MAX_INFO_KEY:
-        raise MPIError(ERR_INFO_KEY, f"a key has 1 to {MAX_INFO_KEY} characters")
-    return key
+    text = _text(key)
+    if not text or len(text.encode()) > MAX_INFO_KEY:
+        raise MPIError(ERR_INFO_KEY, f"a key has 1 to {MAX_INFO_KEY} bytes, not {len(text.encode())}")
+    return text
+
+
+def _value(value: str) -> str:
+    text = _text(value)
+    if len(text.encode()) > MAX_INFO_VAL:
+        raise MPIError(ERR_INFO_VALUE, f"a value has at most {MAX_INFO_VAL} bytes, not {len(text.encode())}")
+    return text
 
 
 def _pairs(items: Info | Mapping[str, str] | Iterable[tuple[str, str]] | None) -> Iterable[tuple[str, str]]:
@@ -66,6 +86,15 @@ class Info(Handle, family=True):
             raise MPIError(ERR_INFO, "the info object is null")
         return state
 
+    def _changeable(self) -> dict[str, str]:
+        state = self._state()
+        if state.permanent:
+            raise MPIError(ERR_INFO, "the predefined info object cannot be changed; change a Dup of it")
+        return state.pairs
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return super().__reduce__() if self._is_predefined() else (type(self).Create, (self.items(),))
+
     @classmethod
     @boundary
     def Create(cls, items: Info | Mapping[str, str] | Iterable[tuple[str, str]] | None = None) -> Self:
@@ -79,23 +108,23 @@ class Info(Handle, family=True):
         return info
 
     @classmethod
-    @boundary
     def Create_env(cls, args: Sequence[str] | None = None) -> Self:
-        """Create an info object with the pairs that INFO_ENV would have for these arguments."""
-        argv = list(args) if args is not None else sys.argv
-        return cls._wrap(InfoImpl(_environment(argv)))
+        """Create an info object with the pairs that INFO_ENV would have if the process had these arguments.
+
+        Args:
+            args: command and its arguments; those of this process by default.
+        """
+        info = cls._wrap(InfoImpl(INFO_ENV._handle.pairs))
+        words = [_text(word) for word in ((args,) if isinstance(args, (str, bytes)) else args or ())]
+        if words:
+            info._handle.pairs.update(_command(words))
+        return info
 
     @boundary
     def Free(self) -> None:
         """Free the info object."""
-        if self._state().permanent:
-            raise MPIError(ERR_INFO, "a predefined info object cannot be freed")
+        self._changeable()
         self._handle = None
-
-    def free(self) -> None:
-        """Free the info object if it is neither null nor predefined."""
-        if self._handle is not None and not self._handle.permanent:
-            self.Free()
 
     @boundary
     def Dup(self) -> Self:
@@ -110,21 +139,14 @@ class Info(Handle, family=True):
     @boundary
     def Set(self, key: str, value: str) -> None:
         """Set the value of a key."""
-        state = self._state()
-        _key(key)
-        if not isinstance(value, str):
-            raise TypeError(f"expecting a string as value, got {type(value).__name__}")
-        if not value or len(value) > MAX_INFO_VAL:
-            raise MPIError(ERR_INFO_VALUE, f"a value has 1 to {MAX_INFO_VAL} characters")
-        state.pairs[key] = value
+        self._changeable()[_key(key)] = _value(value)
 
     @boundary
     def Delete(self, key: str) -> None:
-        """Remove a key."""
-        pairs = self._state().pairs
-        if _key(key) not in pairs:
+        """Remove a key; raises Exception (ERR_INFO_NOKEY) if it is not there."""
+        pairs = self._changeable()
+        if pairs.pop(_key(key), None) is None:
             raise MPIError(ERR_INFO_NOKEY, f"there is no key {key!r}")
-        del pairs[key]
 
     @boundary
     def Get_nkeys(self) -> int:
@@ -135,7 +157,7 @@ class Info(Handle, family=True):
     def Get_nthkey(self, n: int) -> str:
         """Return a key by its position."""
         keys = list(self._state().pairs)
-        if not 0 <= n < len(keys):
+        if not 0 <= index(n) < len(keys):
             raise MPIError(ERR_ARG, f"{n} is not the position of one of {len(keys)} keys")
         return keys[n]
 
@@ -173,11 +195,11 @@ class Info(Handle, family=True):
 
     def keys(self) -> list[str]:
         """Return the keys."""
-        return list(self._handle.pairs) if self else []
+        return [key for key, _ in self.items()]
 
     def values(self) -> list[str]:
         """Return the values."""
-        return list(self._handle.pairs.values()) if self else []
+        return [value for _, value in self.items()]
 
     def items(self) -> list[tuple[str, str]]:
         """Return the pairs."""
@@ -193,8 +215,8 @@ class Info(Handle, family=True):
     def pop(self, key: str, *default: str) -> str:
         """Remove a key and return its value, or the default."""
         if len(default) > 1:
-            raise TypeError("pop takes a key and at most one default")
-        value = self.Get(key) if self else None
+            raise ValueError(f"expecting a key and at most one default, got {len(default)}")
+        value = self.get(key)
         if value is not None:
             self.Delete(key)
             return value
@@ -203,29 +225,35 @@ class Info(Handle, family=True):
         raise KeyError(key)
 
     def popitem(self) -> tuple[str, str]:
-        """Remove a pair and return it."""
+        """Remove the last pair and return it."""
         keys = self.keys()
         if not keys:
-            raise KeyError("popitem: the info object is empty")
-        key = keys[-1]
-        return key, self.pop(key)
+            raise KeyError("the info object is empty")
+        return keys[-1], self.pop(keys[-1])
 
     def copy(self) -> Self:
         """Return a copy."""
-        return type(self)._wrap(InfoImpl(self._handle.pairs)) if self else type(self)()
+        return self.Dup() if self else type(self)()
 
+    @boundary
     def clear(self) -> None:
         """Remove all pairs."""
-        if not self:
-            raise KeyError("the info object is null")
-        self._state().pairs.clear()
+        if self:
+            self._changeable().clear()
 
 
-def _environment(argv: Sequence[str]) -> dict[str, str]:
-    """Return what MPI-4.1, 10.3 says of the environment, as far as it is known."""
-    pairs = {"command": argv[0] if argv else "", "argv": " ".join(argv[1:])}
-    return {key: value for key, value in pairs.items() if value}
+def _command(argv: Sequence[str]) -> dict[str, str]:
+    """Return the pairs that describe a command line, as far as they fit."""
+    pairs = {"command": argv[0], "argv": " ".join(argv[1:])}
+    return {key: value for key, value in pairs.items() if value and len(value.encode()) <= MAX_INFO_VAL}
+
+
+def describe(**pairs: str) -> None:
+    """Give INFO_ENV its pairs: those of the command line and these, as far as they are known and fit."""
+    argv = getattr(sys, "argv", None) or [""]
+    found = {**_command(argv), **pairs}
+    INFO_ENV._handle.pairs = {key: value for key, value in found.items() if value and len(value) <= MAX_INFO_VAL}
 
 
 INFO_NULL = Info()
-INFO_ENV = Info._wrap(InfoImpl(_environment(sys.argv if hasattr(sys, "argv") else []), permanent=True))
+INFO_ENV = Info._wrap(InfoImpl(permanent=True))

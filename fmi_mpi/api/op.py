@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
+from fmi_mpi.api.datatype import Datatype
 from fmi_mpi.api.exception import boundary
 from fmi_mpi.api.objects import Handle
 from fmi_mpi.constants import ERR_OP
@@ -19,7 +20,6 @@ from fmi_mpi.data.message import message_recv, message_send
 from fmi_mpi.errors import MPIError
 
 if TYPE_CHECKING:
-    from fmi_mpi.api.datatype import Datatype
     from fmi_mpi.typing import Buffer, BufSpec
 
 __all__ = [
@@ -57,10 +57,10 @@ def _located(better: Callable[[Any, Any], bool]) -> Callable[[Any, Any], Any]:
     def combine(x: Any, y: Any) -> Any:
         (u, i), (v, j) = x, y
         if better(u, v):
-            return x
+            return u, i
         if better(v, u):
-            return y
-        return x if i <= j else y
+            return v, j
+        return (u, i) if i <= j else (v, j)
 
     return combine
 
@@ -86,11 +86,15 @@ _ON_OBJECTS: dict[str, Callable[[Any, Any], Any]] = {
 class Op(Handle, family=True):
     """Reduction operation."""
 
-    __slots__ = ()
+    __slots__ = ("_bare",)
     __module__ = "fmi_mpi.MPI"
+    _bare: bool
+    """Made from a handle, which tells nothing of the user's function, as in mpi4py."""
 
     def __new__(cls, op: Op | None = None) -> Self:
-        return super().__new__(cls, op)
+        self = super().__new__(cls, op)
+        self._bare = False
+        return self
 
     def _state(self) -> OpImpl:
         state: OpImpl | None = self._handle
@@ -103,9 +107,34 @@ class Op(Handle, family=True):
         if state is None:
             raise ValueError("cannot call the null operation")
         if state.user is not None:
-            state.user(x, y, _datatype_null())
-            return y
+            return state.user(x, y, None)
         return _ON_OBJECTS[state.name](x, y)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        state: OpImpl | None = self._handle
+        if state is not None and state.user is not None:
+            if self._bare:
+                raise ValueError("cannot pickle an operation that was made from a handle")
+            return type(self).Create, (state.user, state.commutative)
+        known = OP_NULL if state is None else _by_state[state]
+        return super().__reduce__() if self is known else (type(self), (known,))
+
+    @classmethod
+    def fromhandle(cls, handle: int) -> Self:
+        """Return the operation of a handle that ``handle`` gave."""
+        made = super().fromhandle(handle)
+        made._bare = True
+        return made
+
+    @classmethod
+    def fromint(cls, arg: int, /) -> Self:
+        """Return the operation of an integer that ``toint`` gave."""
+        return cls.fromhandle(arg)
+
+    @classmethod
+    def f2py(cls, arg: int) -> Self:
+        """Return the operation of a Fortran integer that ``py2f`` gave."""
+        return cls.fromhandle(arg)
 
     @classmethod
     def Create(cls, function: Callable[[Buffer, Buffer, Datatype], None], commute: bool = False) -> Self:
@@ -132,9 +161,13 @@ class Op(Handle, family=True):
         self._handle = None
 
     def free(self) -> None:
-        """Free the operation if it is neither null nor predefined."""
+        """Free the operation, unless it is null or one of MPI's own objects."""
         state: OpImpl | None = self._handle
-        if state is not None and not state.permanent:
+        if state is None or _by_state.get(state) is self:
+            return
+        if state.permanent:
+            self._handle = None
+        else:
             self.Free()
 
     @boundary
@@ -160,28 +193,18 @@ class Op(Handle, family=True):
         given = message_send(inbuf)
         combined = message_recv(inoutbuf)
         if given.datatype is not combined.datatype:
-            raise ValueError("mismatch of the datatypes of inbuf and inoutbuf")
+            raise ValueError("mismatch in send and receive MPI datatypes")
         if given.count != combined.count:
-            raise ValueError(f"mismatch of counts: inbuf has {given.count}, inoutbuf {combined.count}")
+            raise ValueError(f"mismatch in send count {given.count} and receive count {combined.count}")
+        combine = kernel(state, combined.datatype, Datatype._wrap(combined.datatype))
         if not given.nbytes:
             return
         into = combined.payload()
-        kernel(state, combined.datatype, _datatype(combined.datatype))(given.payload(), into)
-        if not combined.datatype.dense:
-            sink, finish = combined.sink()
+        combine(given.payload(), into)
+        sink, finish = combined.sink()
+        if finish is not None:
             sink[:] = into
-            if finish is not None:
-                finish(len(into))
-
-
-def _datatype(state: Any) -> Any:
-    from fmi_mpi.api.datatype import Datatype
-
-    return Datatype._wrap(state)
-
-
-def _datatype_null() -> Any:
-    return _datatype(None)
+            finish(len(into))
 
 
 OP_NULL = Op()
@@ -199,3 +222,7 @@ MAXLOC = Op._wrap(OPS["MAXLOC"])
 MINLOC = Op._wrap(OPS["MINLOC"])
 REPLACE = Op._wrap(OPS["REPLACE"])
 NO_OP = Op._wrap(OPS["NO_OP"])
+
+_by_state: dict[OpImpl, Op] = {
+    op._handle: op for op in (MAX, MIN, SUM, PROD, LAND, BAND, LOR, BOR, LXOR, BXOR, MAXLOC, MINLOC, REPLACE, NO_OP)
+}

@@ -55,7 +55,8 @@ class Bootstrap(Protocol):
     def table(self, timeout: float) -> Sequence[Record]:
         """Return every rank's record, in rank order; raises BootstrapError naming the missing ranks.
 
-        Raises AbortError if the job is ended meanwhile.
+        Raises AbortError if the job is ended meanwhile. Other news that came meanwhile is kept: call ``events``
+        once afterwards, for the descriptor does not show it.
         """
 
     def fileno(self) -> int:

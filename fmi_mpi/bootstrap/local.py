@@ -125,6 +125,7 @@ class LocalBootstrap:
         if self._table is None:
             self._send({"type": "wait"})
             self._wait(time.monotonic() + timeout)
+            self._raise_if_aborted()
         if self._table is not None:
             return self._table
         if self._incomplete is None:
@@ -228,14 +229,17 @@ class LocalBootstrap:
     def _wait(self, deadline: float) -> None:
         """Receive until the table, or the news that it never comes; raises AbortError."""
         while self._table is None and self._incomplete is None:
-            for event in self._news:
-                if event.kind == "abort":
-                    raise AbortError(f"rank {self.identity.rank} was joining, but the job ends: {event.message}")
+            self._raise_if_aborted()
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 return
             if self._readable(remaining):
                 self._receive()
+
+    def _raise_if_aborted(self) -> None:
+        for event in self._news:
+            if event.kind == "abort":
+                raise AbortError(f"rank {self.identity.rank} was joining, but the job ends: {event.message}")
 
     def _missing(self, timeout: float) -> str:
         """Ask the launcher who is missing, and say it."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from fmi_mpi.data.datatype import Type
-from fmi_mpi.data.predefined import BY_CODE, BY_DTYPE, BYTE
+from fmi_mpi.data.predefined import BY_CODE, BY_DTYPE
 
 __all__ = [
     "EMPTY",
@@ -34,8 +34,8 @@ _ARRAY: Final = np.ndarray
 _NATIVE: Final = "<" if np.little_endian else ">"
 _FOREIGN: Final = ">" if np.little_endian else "<"
 
-Memory = tuple[memoryview, "str | Type | None", int]
-"""(bytes, format code or type of an element, bytes of an element)"""
+Memory = tuple[memoryview, "str | Type"]
+"""(bytes, format code or type of an element)"""
 
 
 class _Exporter:
@@ -123,7 +123,7 @@ def acquire(obj: Any, writable: bool) -> Memory:
     """
     kind = type(obj)
     if kind is bytearray or (kind is bytes and not writable):
-        return memoryview(obj), "B", 1
+        return memoryview(obj), "B"
     if isinstance(obj, _ARRAY):
         return _from_array(obj, writable)
     if kind is not memoryview and not isinstance(obj, type):
@@ -150,9 +150,7 @@ def _from_array(array: np.ndarray[Any, Any], writable: bool) -> Memory:
         array = array.T
     nbytes = array.nbytes
     view = np.ndarray(nbytes, np.uint8, array).data if nbytes else EMPTY
-    if datatype is not None:
-        return view, datatype, dtype.itemsize
-    return view, _format_of(dtype), dtype.itemsize
+    return view, _format_of(dtype) if datatype is None else datatype
 
 
 def _format_of(dtype: np.dtype[Any]) -> str:
@@ -175,17 +173,17 @@ def _from_view(view: memoryview, writable: bool) -> Memory:
         raise BufferError("the buffer is not contiguous")
     if writable and view.readonly:
         raise BufferError("the buffer is read-only")
-    code, itemsize = view.format, view.itemsize
+    code = view.format
     if not view.nbytes:
-        return EMPTY, code, itemsize
+        return EMPTY, code
     if code == "B" and view.ndim == 1:
-        return view, code, itemsize
+        return view, code
     if not view.c_contiguous:
         view = np.asarray(view).T.data
     try:
-        return view.cast("B"), code, itemsize
+        return view.cast("B"), code
     except ValueError:  # a format that memoryview does not know
-        return np.ndarray(view.nbytes, np.uint8, view).data, code, itemsize
+        return np.ndarray(view.nbytes, np.uint8, view).data, code
 
 
 def contiguous(shape: Sequence[int], strides: Sequence[int] | None, itemsize: int) -> bool:
@@ -209,18 +207,15 @@ def _gap_free(axes: Any, step: int) -> bool:
 _CODES: dict[str, Type] = {}
 
 
-def type_of_code(code: str | Type | None) -> Type:
+def type_of_code(code: str | Type) -> Type:
     """Return the datatype of a character code.
 
     Args:
-        code: of the buffer protocol, numpy or struct; None means bytes; a type is returned as it is. Raises KeyError
-            for an unknown code, BufferError for one of the other byte order.
+        code: of the buffer protocol, numpy or struct; a type is returned as it is. Raises KeyError for an unknown
+            code, BufferError for one of the other byte order.
     """
-    if type(code) is Type:
+    if isinstance(code, Type):
         return code
-    if code is None:
-        return BYTE
-    assert isinstance(code, str)
     found = BY_CODE.get(code) or _CODES.get(code)
     if found is None:
         found = _CODES[code] = _parsed(code)

@@ -1,20 +1,20 @@
 """Type constructors (MPI-4.1, 5.1).
 
 Rules of this file:
-- Each returns a new ``Type`` whose contents are what it was made from, so that it can be decoded and made again.
-- Bounds are those of the standard: over all elements placed; a struct is padded to its alignment as C would.
+- Each returns a new ``Type`` that remembers what it was made from, so that it can be decoded and made again.
+- Bounds are those of the standard: over all elements placed; a struct is padded to its alignment as C would, unless
+  all of it is of one type (as MPICH has it). A type without data has no bounds but those given to it.
+- Arguments are integers already; what the standard forbids raises MPIError.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Callable, Sequence
 
 from fmi_mpi import constants as c
-from fmi_mpi.data import runs
 from fmi_mpi.data.datatype import Type
+from fmi_mpi.data.typemap import Typemap, blocks, joined, repeated, shifted
 from fmi_mpi.errors import MPIError
 
 __all__ = [
@@ -32,131 +32,68 @@ __all__ = [
     "vector",
 ]
 
+Bounds = tuple[int, int, int, int]
+"""(lower bound, extent, true lower bound, true extent)"""
 
-def _check_count(*counts: int) -> None:
-    for count in counts:
-        if count < 0:
-            raise MPIError(c.ERR_COUNT, f"a count is negative: {count}")
-
-
-def _times(primitives: Sequence[tuple[Type, int]], old: Type, count: int) -> list[tuple[Type, int]]:
-    """Return the primitives of ``count`` old elements, in few entries."""
-    pieces = list(old.primitives or [(old, 1)])
-    if len(pieces) == 1:
-        return [(pieces[0][0], pieces[0][1] * count)] if count else []
-    return pieces * min(count, 1024)
+_NO_BOUNDS = (0, 0, 0, 0)
 
 
-def _bounds(
-    old: Type, displacements: Sequence[int], blocklengths: Sequence[int]
-) -> tuple[int, int, int, int, int, int]:
-    """Return (size, lb, ub, true_lb, true_ub, elements) of blocks of old elements at byte displacements."""
-    lows: list[int] = []
-    highs: list[int] = []
-    total = 0
-    for at, count in zip(displacements, blocklengths):
-        total += count
-        if count or not old.size:
-            reach = (count - 1) * old.extent if count else 0
-            lows.append(at + min(reach, 0))
-            highs.append(at + max(reach, 0))
-    if not lows:
-        return 0, 0, 0, 0, 0, 0
-    low, high = min(lows), max(highs)
-    return (
-        total * old.size,
-        low + old.lb,
-        high + old.lb + old.extent,
-        low + old.true_lb,
-        high + old.true_lb + old.true_extent,
-        total,
-    )
+def _check_counts(counts: Sequence[int]) -> None:
+    if counts and min(counts) < 0:
+        raise MPIError(c.ERR_COUNT, f"a count is negative: {min(counts)}")
 
 
-def _blocks(
-    old: Type,
-    displacements: Sequence[int],
-    blocklengths: Sequence[int],
-    combiner: int,
-    counts: tuple[int, ...],
-) -> Type:
-    size, lb, ub, true_lb, true_ub, total = _bounds(old, displacements, blocklengths)
-    return Type(
-        size,
-        lb,
-        ub - lb,
-        true_lb,
-        true_ub - true_lb,
-        lambda: runs.blocks(old, displacements, blocklengths),
-        combiner,
-        counts=counts,
-        parts=(old,),
-        primitives=_times((), old, total),
-        align=old.align,
-    )
+def _around(old: Type, low: int, high: int) -> Bounds:
+    """Return the bounds of old elements of which the lowest is placed at ``low``, the highest at ``high``."""
+    reach = high - low
+    return old.lb + low, old.extent + reach, old.true_lb + low, old.true_extent + reach
+
+
+def _reach(old: Type, displacements: Sequence[int], blocklengths: Sequence[int]) -> Bounds:
+    """Return the bounds of blocks of old elements at byte displacements."""
+    extent = old.extent
+    starts = [at for at, count in zip(displacements, blocklengths) if count]
+    if not starts:
+        return _NO_BOUNDS
+    ends = [at + (count - 1) * extent for at, count in zip(displacements, blocklengths) if count]
+    return _around(old, min(min(starts), min(ends)), max(max(starts), max(ends)))
+
+
+def _same_layout(old: Type) -> Callable[[], Typemap] | None:
+    return None if old.layout is None else lambda: old.typemap
 
 
 def dup(old: Type) -> Type:
     """Return a copy of a type."""
-    new = Type(
-        old.size,
-        old.lb,
-        old.extent,
-        old.true_lb,
-        old.true_extent,
-        old.layout,
-        c.COMBINER_DUP,
-        parts=(old,),
-        primitives=old.primitives or [(old, 1)],
-        align=old.align,
-    )
-    new.char, new.string, new.code = old.char, old.string, old.code
+    bounds = (old.lb, old.extent, old.true_lb, old.true_extent)
+    new = Type(old.size, bounds, _same_layout(old), c.COMBINER_DUP, (), (), (old,), ((old, 1),), old.align)
+    new.char, new.string, new.code, new.ready = old.char, old.string, old.code, old.ready
     return new
 
 
 def contiguous(old: Type, count: int) -> Type:
     """Return ``count`` elements one after another."""
-    _check_count(count)
-    reach = (count - 1) * old.extent if count else 0
-    low, high = min(reach, 0), max(reach, 0)
-    new = Type(
-        count * old.size,
-        old.lb + low if count else 0,
-        (old.extent + high - low) if count else 0,
-        old.true_lb + low if count else 0,
-        (old.true_extent + high - low) if count else 0,
-        lambda: runs.blocks(old, [0], [count]),
-        c.COMBINER_CONTIGUOUS,
-        counts=(count,),
-        parts=(old,),
-        primitives=_times((), old, count),
-        align=old.align,
+    _check_counts((count,))
+    last = (count - 1) * old.extent
+    bounds = _around(old, min(last, 0), max(last, 0)) if count and old.size else _NO_BOUNDS
+    layout = None if old.dense else lambda: repeated(old.typemap, count, old.extent, old.size)
+    return Type(
+        count * old.size, bounds, layout, c.COMBINER_CONTIGUOUS, (), (count,), (old,), ((old, count),), old.align
     )
-    if old.dense and count:
-        new.layout = None
-    return new
 
 
 def _strided(old: Type, count: int, blocklength: int, stride: int, combiner: int, given: int) -> Type:
-    _check_count(count, blocklength)
-    ends = (0, (count - 1) * stride) if count else ()
-    _, lb, ub, true_lb, true_ub, _ = _bounds(old, ends, [blocklength] * len(ends))
-    if count and not blocklength:
-        low, high = min(ends), max(ends)
-        lb, ub, true_lb, true_ub = low, high, low, high
-    return Type(
-        count * blocklength * old.size,
-        lb,
-        ub - lb,
-        true_lb,
-        true_ub - true_lb,
-        lambda: runs.blocks(old, np.arange(count, dtype=np.int64) * stride, blocklength),
-        combiner,
-        counts=(count, blocklength, given),
-        parts=(old,),
-        primitives=_times((), old, count * blocklength),
-        align=old.align,
-    )
+    _check_counts((count, blocklength))
+    some = count and old.size
+    bounds = _reach(old, (0, (count - 1) * stride), (blocklength, blocklength)) if some else _NO_BOUNDS
+
+    def layout() -> Typemap:
+        block = repeated(old.typemap, blocklength, old.extent, old.size)
+        return repeated(block, count, stride, blocklength * old.size)
+
+    total = count * blocklength
+    counts = (count, blocklength, given)
+    return Type(total * old.size, bounds, layout, combiner, (), counts, (old,), ((old, total),), old.align)
 
 
 def vector(old: Type, count: int, blocklength: int, stride: int) -> Type:
@@ -169,136 +106,146 @@ def hvector(old: Type, count: int, blocklength: int, stride: int) -> Type:
     return _strided(old, count, blocklength, stride, c.COMBINER_HVECTOR, stride)
 
 
+def _placed(
+    old: Type, displacements: Sequence[int], blocklengths: Sequence[int], combiner: int, counts: tuple[int, ...]
+) -> Type:
+    _check_counts(blocklengths)
+    total = sum(blocklengths)
+    return Type(
+        total * old.size,
+        _reach(old, displacements, blocklengths) if old.size else _NO_BOUNDS,
+        lambda: blocks(old.typemap, old.size, old.extent, displacements, blocklengths),
+        combiner,
+        (),
+        counts,
+        (old,),
+        ((old, total),),
+        old.align,
+    )
+
+
 def indexed(old: Type, blocklengths: Sequence[int], displacements: Sequence[int]) -> Type:
     """Return blocks of different lengths at displacements in elements."""
-    _check_count(*blocklengths)
     counts = (len(blocklengths), *blocklengths, *displacements)
-    return _blocks(old, [at * old.extent for at in displacements], blocklengths, c.COMBINER_INDEXED, counts)
+    extent = old.extent
+    return _placed(old, [at * extent for at in displacements], blocklengths, c.COMBINER_INDEXED, counts)
 
 
 def hindexed(old: Type, blocklengths: Sequence[int], displacements: Sequence[int]) -> Type:
     """Return blocks of different lengths at displacements in bytes."""
-    _check_count(*blocklengths)
     counts = (len(blocklengths), *blocklengths, *displacements)
-    return _blocks(old, displacements, blocklengths, c.COMBINER_HINDEXED, counts)
+    return _placed(old, displacements, blocklengths, c.COMBINER_HINDEXED, counts)
 
 
 def indexed_block(old: Type, blocklength: int, displacements: Sequence[int]) -> Type:
     """Return blocks of one length at displacements in elements."""
-    _check_count(blocklength)
     counts = (len(displacements), blocklength, *displacements)
     at = [place * old.extent for place in displacements]
-    return _blocks(old, at, [blocklength] * len(at), c.COMBINER_INDEXED_BLOCK, counts)
+    return _placed(old, at, [blocklength] * len(at), c.COMBINER_INDEXED_BLOCK, counts)
 
 
 def hindexed_block(old: Type, blocklength: int, displacements: Sequence[int]) -> Type:
     """Return blocks of one length at displacements in bytes."""
-    _check_count(blocklength)
     counts = (len(displacements), blocklength, *displacements)
-    return _blocks(old, displacements, [blocklength] * len(displacements), c.COMBINER_HINDEXED_BLOCK, counts)
+    return _placed(old, displacements, [blocklength] * len(displacements), c.COMBINER_HINDEXED_BLOCK, counts)
 
 
-def struct(blocklengths: Sequence[int], displacements: Sequence[int], parts: Sequence[Type]) -> Type:
+def struct(
+    blocklengths: Sequence[int], displacements: Sequence[int], parts: Sequence[Type], combiner: int = c.COMBINER_STRUCT
+) -> Type:
     """Return blocks of different types at displacements in bytes."""
-    _check_count(*blocklengths)
-    size = 0
-    align = 1
-    bounds: list[tuple[int, int, int, int]] = []
-    primitives: list[tuple[Type, int]] = []
-    explicit = False
-    for count, at, part in zip(blocklengths, displacements, parts):
-        nbytes, lb, ub, true_lb, true_ub, _ = _bounds(part, [at], [count])
-        if not count:
-            continue
-        size += nbytes
-        bounds.append((lb, ub, true_lb, true_ub))
-        primitives += _times((), part, count)
-        align = max(align, part.align)
-        explicit = explicit or _is_resized(part)
-    lb = min((one[0] for one in bounds), default=0)
-    ub = max((one[1] for one in bounds), default=0)
-    if not explicit and align > 1:
-        ub += -(ub - lb) % align
-    true_lb = min((one[2] for one in bounds), default=0)
-    true_ub = max((one[3] for one in bounds), default=0)
+    _check_counts(blocklengths)
+    used = [row for row in zip(parts, displacements, blocklengths) if row[2]]
+    align = max([part.align for part, _, _ in used], default=1)
+
+    def layout() -> Typemap:
+        pieces: list[Typemap] = []
+        position = 0
+        for part, at, count in used:
+            pieces.append(shifted(repeated(part.typemap, count, part.extent, part.size), at, position))
+            position += count * part.size
+        return joined([piece for typemap in pieces for piece in typemap])
+
     return Type(
-        size,
-        lb,
-        ub - lb,
-        true_lb,
-        true_ub - true_lb,
-        lambda: runs.struct(parts, displacements, blocklengths),
-        c.COMBINER_STRUCT,
-        counts=(len(blocklengths), *blocklengths, *displacements),
-        parts=tuple(parts),
-        primitives=primitives,
-        align=align,
+        sum([part.size * count for part, _, count in used]),
+        _struct_bounds(used, 1 if _is_uniform(parts) else align),
+        layout,
+        combiner,
+        (),
+        (len(blocklengths), *blocklengths, *displacements),
+        tuple(parts),
+        tuple([(part, count) for part, _, count in used]),
+        align,
     )
 
 
-def _is_resized(old: Type) -> bool:
-    return old.combiner in (c.COMBINER_RESIZED, c.COMBINER_SUBARRAY, c.COMBINER_DARRAY) or any(
-        _is_resized(part) for part in old.parts
-    )
+def _is_uniform(parts: Sequence[Type]) -> bool:
+    """Return whether all types are one, or differ from it in name only."""
+    found = set()
+    for part in parts:
+        while len(part.content) == 1:
+            inner, count = part.content[0]
+            if count != 1 or (part.lb, part.extent, part.true_lb) != (inner.lb, inner.extent, inner.true_lb):
+                break
+            part = inner
+        found.add(id(part))
+    return len(found) == 1
+
+
+def _struct_bounds(used: Sequence[tuple[Type, int, int]], align: int) -> Bounds:
+    """Return the bounds of (type, byte displacement, count) rows, the extent padded to ``align``."""
+    if not used:
+        return _NO_BOUNDS
+    reaches = [_reach(part, (at,), (count,)) for part, at, count in used]
+    low = min([lb for lb, _, _, _ in reaches])
+    extent = max([lb + extent for lb, extent, _, _ in reaches]) - low
+    true_low = min([lb for _, _, lb, _ in reaches])
+    true_extent = max([lb + extent for _, _, lb, extent in reaches]) - true_low
+    return low, extent + -extent % align, true_low, true_extent
 
 
 def resized(old: Type, lb: int, extent: int) -> Type:
     """Return a type with new bounds."""
+    bounds = (lb, extent, old.true_lb, old.true_extent)
     return Type(
-        old.size,
-        lb,
-        extent,
-        old.true_lb,
-        old.true_extent,
-        lambda: old.runs,
-        c.COMBINER_RESIZED,
-        counts=(lb, extent),
-        parts=(old,),
-        primitives=old.primitives or [(old, 1)],
-        align=old.align,
+        old.size, bounds, _same_layout(old), c.COMBINER_RESIZED, (), (lb, extent), (old,), ((old, 1),), old.align
     )
 
 
-def _placed(old: Type, core: Type, full: int, **made: tuple[int, ...] | int) -> Type:
-    """Return ``core`` with bounds 0 and ``full`` bytes: the form of subarray and darray."""
-    return Type(
-        core.size,
-        0,
-        full,
-        core.true_lb,
-        core.true_extent,
-        lambda: core.runs,
-        parts=(old,),
-        primitives=_times((), old, core.size // old.size if old.size else 0),
-        align=old.align,
-        **made,  # type: ignore[arg-type]
-    )
+# -- arrays ------------------------------------------------------------------------------------------------------------
+
+
+def _check_order(order: int) -> None:
+    if order not in (c.ORDER_C, c.ORDER_F):
+        raise MPIError(c.ERR_ARG, f"order {order} is neither ORDER_C nor ORDER_F")
+
+
+def _array(
+    old: Type, core: Type, sizes: Sequence[int], combiner: int, integers: tuple[int, ...], counts: tuple[int, ...]
+) -> Type:
+    """Return a part of an array, ``core``, with the bounds of the whole array of ``sizes``."""
+    bounds = (0, math.prod(sizes) * old.extent, *((core.true_lb, core.true_extent) if core.size else (0, 0)))
+    total = core.size // old.size if old.size else 0
+    return Type(core.size, bounds, _same_layout(core), combiner, integers, counts, (old,), ((old, total),), old.align)
 
 
 def subarray(old: Type, sizes: Sequence[int], subsizes: Sequence[int], starts: Sequence[int], order: int) -> Type:
     """Return the part of an array that begins at ``starts`` and has ``subsizes``."""
-    if order not in (c.ORDER_C, c.ORDER_F):
-        raise MPIError(c.ERR_ARG, f"order {order} is neither ORDER_C nor ORDER_F")
+    _check_order(order)
     dims = list(zip(sizes, subsizes, starts))
-    core, stride, start = old, old.extent, 0
-    for size, subsize, first in reversed(dims) if order == c.ORDER_C else dims:
-        core = hvector(core, subsize, 1, stride) if core is not old else contiguous_strided(old, subsize, stride)
-        start += first * stride
+    if not dims:
+        raise MPIError(c.ERR_DIMS, "a subarray has at least one dimension")
+    for size, subsize, start in dims:
+        if subsize < 0 or start < 0 or start + subsize > size:
+            raise MPIError(c.ERR_ARG, f"a part of {subsize} from {start} on is not within {size}")
+    core, stride, first = old, old.extent, 0
+    for size, subsize, start in reversed(dims) if order == c.ORDER_C else dims:
+        core = hvector(core, subsize, 1, stride)
+        first += start * stride
         stride *= size
-    core = hindexed(core, [1], [start])
-    return _placed(
-        old,
-        core,
-        math.prod(sizes) * old.extent,
-        combiner=c.COMBINER_SUBARRAY,
-        integers=(len(sizes), order),
-        counts=(*sizes, *subsizes, *starts),
-    )
-
-
-def contiguous_strided(old: Type, count: int, stride: int) -> Type:
-    """Return the innermost dimension of an array."""
-    return contiguous(old, count) if stride == old.extent else hvector(old, count, 1, stride)
+    core = hindexed(core, (1,), (first,))
+    integers, counts = (len(sizes), order), (*sizes, *subsizes, *starts)
+    return _array(old, core, sizes, c.COMBINER_SUBARRAY, integers, counts)
 
 
 def darray(
@@ -311,50 +258,41 @@ def darray(
     psizes: Sequence[int],
     order: int,
 ) -> Type:
-    """Return this process's part of an array that is distributed over a grid of processes (MPI-4.1, 5.1.4)."""
-    if order not in (c.ORDER_C, c.ORDER_F):
-        raise MPIError(c.ERR_ARG, f"order {order} is neither ORDER_C nor ORDER_F")
-    if math.prod(psizes) != size or not 0 <= rank < size:
+    """Return one process's part of an array that is distributed over a grid of processes (MPI-4.1, 5.1.4)."""
+    _check_order(order)
+    if not gsizes or math.prod(psizes) != size or not 0 <= rank < size:
         raise MPIError(c.ERR_ARG, f"rank {rank} of a grid {list(psizes)} of {size} processes")
-    coordinates: list[int] = []
-    rest, left = rank, size
+    places: list[int] = []
+    left = size
     for extent in psizes:
         left //= extent
-        coordinates.append(rest // left)
-        rest %= left
-    dims = list(zip(gsizes, distribs, dargs, psizes, coordinates))
-    core, stride, start = old, old.extent, 0
+        places.append(rank // left % extent)
+    dims = list(zip(gsizes, distribs, dargs, psizes, places))
+    core, stride = old, old.extent
     for gsize, distrib, darg, psize, place in reversed(dims) if order == c.ORDER_C else dims:
-        core = _distributed(core, stride, gsize, distrib, darg, psize, place)
+        block = _block_size(gsize, distrib, darg, psize)
+        starts = range(place * block, gsize, psize * block)
+        lengths = [min(block, gsize - start) for start in starts]
+        core = hindexed(resized(core, 0, stride), lengths, [start * stride for start in starts])
         stride *= gsize
-    core = hindexed(core, [1], [start])
-    return _placed(
-        old,
-        core,
-        math.prod(gsizes) * old.extent,
-        combiner=c.COMBINER_DARRAY,
-        integers=(size, rank, len(gsizes), *distribs, *dargs, *psizes, order),
-        counts=tuple(gsizes),
-    )
+    integers = (size, rank, len(gsizes), *distribs, *dargs, *psizes, order)
+    return _array(old, core, gsizes, c.COMBINER_DARRAY, integers, tuple(gsizes))
 
 
-def _distributed(core: Type, stride: int, gsize: int, distrib: int, darg: int, psize: int, place: int) -> Type:
-    """Return one dimension: the blocks of ``core`` that fall to process ``place`` of ``psize``."""
-    if distrib == c.DISTRIBUTE_NONE:
-        if psize != 1:
-            raise MPIError(c.ERR_ARG, "a dimension that is not distributed has one process")
-        block = gsize
-    elif distrib == c.DISTRIBUTE_BLOCK:
-        block = -(-gsize // psize) if darg == c.DISTRIBUTE_DFLT_DARG else darg
+def _block_size(gsize: int, distrib: int, darg: int, psize: int) -> int:
+    """Return how many elements of a dimension go to one process before the next one's turn."""
+    default = darg == c.DISTRIBUTE_DFLT_DARG
+    if not default and darg <= 0:
+        raise MPIError(c.ERR_ARG, f"distribution argument {darg} is not positive")
+    if distrib == c.DISTRIBUTE_CYCLIC:
+        return 1 if default else darg
+    if distrib == c.DISTRIBUTE_BLOCK:
+        block = -(-gsize // psize) if default else darg
         if block * psize < gsize:
             raise MPIError(c.ERR_ARG, f"blocks of {block} on {psize} processes do not cover {gsize}")
-    elif distrib == c.DISTRIBUTE_CYCLIC:
-        block = 1 if darg == c.DISTRIBUTE_DFLT_DARG else darg
-    else:
+        return max(block, 1)
+    if distrib != c.DISTRIBUTE_NONE:
         raise MPIError(c.ERR_ARG, f"{distrib} is not a distribution")
-    if block <= 0:
-        raise MPIError(c.ERR_ARG, f"distribution argument {darg} is not positive")
-    starts = range(place * block, gsize, psize * block)
-    lengths = [min(block, gsize - first) for first in starts]
-    spaced = core if core.extent == stride and core.lb == 0 else resized(core, 0, stride)
-    return hindexed(spaced, lengths, [first * stride for first in starts])
+    if psize != 1:
+        raise MPIError(c.ERR_ARG, f"a dimension that is not distributed has one process, not {psize}")
+    return max(gsize, 1)

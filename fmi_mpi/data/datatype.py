@@ -1,26 +1,22 @@
-"""Datatypes: size, extents, layout, and moving data between layout and packed form.
+"""Datatypes: size, bounds, layout, and moving data between layout and packed form.
 
 Rules of this file:
-- A type is made once and never changes, but for its name and attributes. Layout (``runs``) is computed when data
-  is first moved, and kept.
-- ``view`` arguments begin at the buffer's address minus ``origin`` bytes, so that layouts may reach below it.
-- Data moves by numpy copies over runs, never element by element.
+- A type is made once and never changes, but for its name and attributes. Its typemap is computed when data is first
+  moved, and kept.
+- Offsets count from the buffer's address, which is byte ``origin`` of the memory given: layouts may reach below it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fmi_mpi.constants import COMBINER_NAMED, UNDEFINED
-from fmi_mpi.data.runs import Layout, Runs
+from fmi_mpi.data.typemap import Block, Typemap, move, runs
 
 __all__ = ["Type", "TypeHolder"]
-
-_FEW = 64  # up to this many runs, slices in a loop are as fast as an index array
-_LONG = 1 << 12  # bytes from which a run is worth a copy of its own
 
 
 class TypeHolder:
@@ -34,31 +30,35 @@ class Type:
     """A datatype.
 
     Args:
-        size: bytes of data. lb, extent: lower bound and extent. true_lb, true_extent: of the data itself.
-        layout: computes ``runs``; None for a gap-free type.
-        combiner, integers, counts, parts: how it was made (MPI-4.1, 5.1.13).
+        size: bytes of data in one element.
+        bounds: lower bound, extent, and both of the data itself (true lower bound, true extent).
+        layout: computes the typemap; None if the data is one run.
+        combiner, integers, counts, parts: what it was made from (MPI-4.1, 5.1.13).
+        content: the types that an element consists of one after another, with counts; empty for predefined types.
+        align: bytes.
     """
 
     __slots__ = (
         "__weakref__",
-        "_dense",
-        "_runs",
+        "_typemap",
         "align",
         "attributes",
         "char",
         "code",
         "combiner",
+        "content",
         "counts",
+        "dense",
         "dtype",
         "extent",
-        "freed",
         "integers",
         "layout",
         "lb",
+        "leaves",
         "name",
         "parts",
         "permanent",
-        "primitives",
+        "ready",
         "size",
         "string",
         "true_extent",
@@ -68,40 +68,46 @@ class Type:
     def __init__(
         self,
         size: int,
-        lb: int,
-        extent: int,
-        true_lb: int,
-        true_extent: int,
-        layout: Layout | None,
+        bounds: tuple[int, int, int, int],
+        layout: Callable[[], Typemap] | None,
         combiner: int = COMBINER_NAMED,
         integers: tuple[int, ...] = (),
         counts: tuple[int, ...] = (),
         parts: tuple[Type, ...] = (),
-        primitives: Sequence[tuple[Type, int]] = (),
+        content: tuple[tuple[Type, int], ...] = (),
         align: int = 1,
     ) -> None:
         self.size = size
-        self.lb = lb
-        self.extent = extent
-        self.true_lb = true_lb
-        self.true_extent = true_extent
+        self.lb, self.extent, self.true_lb, self.true_extent = bounds
         self.layout = layout
         self.combiner = combiner
         self.integers = integers
         self.counts = counts
         self.parts = parts
-        self.primitives = primitives
+        self.content = content
         self.align = align
+        self.leaves: int = sum([part.leaves * count for part, count in content]) if content else 1
+        """Predefined elements in one element."""
         self.name = ""
         self.dtype: np.dtype[Any] | None = None
+        """Layout of a predefined type for numpy; None if numpy has no such type."""
         self.char = "V"
-        self.string = f"V{extent}"
+        self.string = f"V{self.extent}"
         self.code: str | None = None
         self.permanent = False
-        self.freed = False
+        """One of MPI's own types, which cannot be freed."""
+        self.ready = False
+        """Committed."""
         self.attributes: dict[int, Any] | None = None
-        self._runs: Runs | None = None
-        self._dense: bool | None = None
+        self._typemap: Typemap | None = None
+        self.dense = self._is_dense()
+        """Consecutive elements are one gap-free range of bytes in order, from the buffer's address on."""
+
+    def _is_dense(self) -> bool:
+        size = self.size
+        if size != self.extent or size != self.true_extent or self.true_lb or not size:
+            return False
+        return self.layout is None or self.typemap == (Block(0, 0, size),)
 
     @property
     def named(self) -> bool:
@@ -109,161 +115,84 @@ class Type:
         return self.combiner == COMBINER_NAMED
 
     @property
-    def dense(self) -> bool:
-        """Consecutive elements are one gap-free range of bytes in order, from the buffer's address on."""
-        if self._dense is None:
-            if self.size != self.extent or self.true_lb != 0 or self.true_extent != self.size:
-                self._dense = False
+    def typemap(self) -> Typemap:
+        """Where the data of one element is."""
+        if self._typemap is None:
+            if self.layout is not None:
+                self._typemap = self.layout()
             else:
-                offsets, _ = self.runs
-                self._dense = len(offsets) <= 1
-        return self._dense
-
-    @property
-    def runs(self) -> Runs:
-        """(offsets, lengths) of the gap-free pieces of one element, in the order of its data; int64 arrays."""
-        if self._runs is None:
-            if self.layout is None:
-                used = [0] if self.size else []
-                self._runs = np.array(used, np.int64), np.array(used, np.int64) + self.size
-            else:
-                self._runs = self.layout()
-        return self._runs
+                self._typemap = (Block(self.true_lb, 0, self.size),) if self.size else ()
+        return self._typemap
 
     @property
     def basic(self) -> Type | None:
-        """The predefined type that all data of this one consists of, None if there are several."""
-        if not self.primitives:
-            return self if self.dtype is not None else None
-        first = self.primitives[0][0]
-        return first if all(part is first for part, _ in self.primitives) else None
+        """The predefined type that all data of this one consists of, None if there are several or none."""
+        if not self.content:
+            return self if self.size else None
+        found = {id(part.basic): part.basic for part, count in self.content if count and part.size}
+        return next(iter(found.values())) if len(found) == 1 else None
 
-    # -- elements (MPI_Get_elements) ---------------------------------------------------------------------------
+    # -- elements (MPI_Get_elements) -----------------------------------------------------------------------------
 
     def elements(self, nbytes: int) -> int:
         """Return how many predefined elements the first ``nbytes`` of packed data are, or UNDEFINED."""
         if not self.size:
             return 0
-        pieces = self.primitives or ((self, 1),)
         whole, rest = divmod(nbytes, self.size)
-        found = whole * sum(count for _, count in pieces)
-        for part, count in pieces:
+        found = whole * self.leaves
+        for part, count in self.content:
             if not rest:
-                return found
-            here = min(rest // part.size, count) if part.size else 0
-            found += here
-            rest -= here * part.size
-            if here < count:
                 break
-        return found if not rest else UNDEFINED
+            here = min(rest, part.size * count)
+            more = part.elements(here)
+            if more == UNDEFINED:
+                return UNDEFINED
+            found += more
+            rest -= here
+        return UNDEFINED if rest else found
 
     def element_bytes(self, count: int) -> int:
         """Return the packed bytes of the first ``count`` predefined elements."""
-        pieces = self.primitives or ((self, 1),)
-        each = sum(number for _, number in pieces)
-        if not each:
+        if not self.leaves:
             return 0
-        whole, rest = divmod(count, each)
+        whole, rest = divmod(count, self.leaves)
         nbytes = whole * self.size
-        for part, number in pieces:
-            here = min(rest, number)
-            nbytes += here * part.size
+        for part, number in self.content:
+            here = min(rest, part.leaves * number)
+            nbytes += part.element_bytes(here)
             rest -= here
         return nbytes
 
-    # -- moving data -------------------------------------------------------------------------------------------
+    # -- moving data ---------------------------------------------------------------------------------------------
 
     def span(self, count: int) -> tuple[int, int]:
         """Return the first and last offset, from the buffer's address, of the bytes of ``count`` elements."""
         if not count or not self.size:
             return 0, 0
         last = (count - 1) * self.extent
-        return self.true_lb + min(last, 0), self.true_lb + self.true_extent + max(last, 0)
+        low = self.true_lb
+        return low + min(last, 0), low + self.true_extent + max(last, 0)
 
     def pack(self, view: memoryview, count: int, out: memoryview, origin: int = 0) -> None:
         """Copy ``count`` elements from their layout in ``view`` to ``out``, which takes ``count * size`` bytes."""
-        self._move(view, count, out, origin, True)
+        if count and self.size:
+            move(self.typemap, count, self.extent, self.size, view, origin, out, True)
 
     def unpack(self, data: memoryview, view: memoryview, count: int, origin: int = 0) -> None:
         """Copy packed elements from ``data`` into their layout in ``view``."""
-        self._move(view, count, data, origin, False)
+        if count and self.size:
+            move(self.typemap, count, self.extent, self.size, view, origin, data, False)
 
     def unpack_bytes(self, data: memoryview, view: memoryview, nbytes: int, origin: int = 0) -> None:
         """Copy the first ``nbytes`` of packed data into their layout, the last element perhaps in part."""
         count, rest = divmod(nbytes, self.size) if self.size else (0, 0)
-        self.unpack(data[: count * self.size], view, count, origin)
-        position = count * self.size
-        base = origin + count * self.extent
-        offsets, lengths = self.runs
-        for offset, length in zip(offsets.tolist(), lengths.tolist()):
-            if not rest:
-                return
-            here = min(length, rest)
-            view[base + offset : base + offset + here] = data[position : position + here]
-            position += here
-            rest -= here
-
-    def _move(self, view: memoryview, count: int, packed: memoryview, origin: int, pack: bool) -> None:
-        if not count or not self.size:
+        self.unpack(data[: nbytes - rest], view, count, origin)
+        if not rest:
             return
-        offsets, lengths = self.runs
-        number = len(offsets)
-        first_length = int(lengths[0])
-        uniform = number == 1 or bool((lengths == first_length).all())
-        step = int(offsets[1] - offsets[0]) if number > 1 else 0
-        regular = uniform and (number < 3 or bool((np.diff(offsets) == step).all()))
-        memory = np.frombuffer(view, np.uint8)
-        flat = np.frombuffer(packed, np.uint8, count * self.size)
-        if regular:
-            start = origin + int(offsets[0])
-            word = _word(first_length, start + memory.ctypes.data, step, self.extent, flat.ctypes.data)
-            shape = (count, number, first_length // word)
-            strides = (self.extent, step, word)
-            spread = np.ndarray(shape, f"u{word}", view, start, strides)
-            _copy(spread, flat.view(f"u{word}").reshape(shape), pack)
-        elif number * count <= _FEW or int(lengths.min()) >= _LONG:
-            self._move_runs(view, count, packed, origin, pack)
-        else:
-            index = _index(offsets, lengths)
-            if count > 1:
-                index = (np.arange(count, dtype=np.int64)[:, None] * self.extent + index).ravel()
-            if pack:
-                np.take(memory, index + origin, out=flat)
-            else:
-                memory[index + origin] = flat
-
-    def _move_runs(self, view: memoryview, count: int, packed: memoryview, origin: int, pack: bool) -> None:
-        offsets, lengths = self.runs
-        pieces = list(zip(offsets.tolist(), lengths.tolist()))
-        position = 0
-        for element in range(count):
-            base = origin + element * self.extent
-            for offset, length in pieces:
-                here = view[base + offset : base + offset + length]
-                there = packed[position : position + length]
-                if pack:
-                    there[:] = here
-                else:
-                    here[:] = there
-                position += length
-
-
-def _copy(spread: np.ndarray[Any, Any], dense: np.ndarray[Any, Any], pack: bool) -> None:
-    if pack:
-        np.copyto(dense, spread)
-    else:
-        np.copyto(spread, dense)
-
-
-def _word(*numbers: int) -> int:
-    """Return the widest of 8, 4, 2, 1 that divides all numbers."""
-    merged = 0
-    for number in numbers:
-        merged |= number
-    return merged & -merged & 7 or 8
-
-
-def _index(offsets: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the offset of every byte of one element."""
-    starts = np.repeat(offsets - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
-    return starts + np.arange(int(lengths.sum()), dtype=np.int64)
+        origin += count * self.extent
+        data = data[nbytes - rest : nbytes]
+        for offset, position, length in zip(*(column.tolist() for column in runs(self.typemap))):
+            here = min(length, rest - position)
+            if here <= 0:
+                return
+            view[origin + offset : origin + offset + here] = data[position : position + here]

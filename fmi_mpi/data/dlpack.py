@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from fmi_mpi.data.buffers import EMPTY, Memory, memory_at
+from fmi_mpi.data.buffers import EMPTY, Memory, contiguous, memory_at
 
 __all__ = ["from_cuda_array", "from_dlpack"]
 
@@ -63,6 +63,12 @@ _pointer.restype = ctypes.c_void_p
 _pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 
+def _check_contiguous(shape: Sequence[int], strides: Sequence[int], unit: int) -> None:
+    """Raise BufferError unless the strides are those of a C or Fortran contiguous array."""
+    if not contiguous(shape, strides, unit):
+        raise BufferError("the buffer is not contiguous")
+
+
 def from_dlpack(obj: Any, writable: bool) -> Memory:
     """Return the memory of an object that offers DLPack capsules."""
     kind, number = obj.__dlpack_device__()
@@ -89,7 +95,7 @@ def from_dlpack(obj: Any, writable: bool) -> Memory:
     nbytes = _tensor_bytes(tensor)
     address = (tensor.data or 0) + tensor.byte_offset
     view = memory_at(address, nbytes, read_only, (capsule, obj))
-    return view, _tensor_format(tensor), max(tensor.dtype.bits * tensor.dtype.lanes // 8, 1)
+    return view, _tensor_format(tensor)
 
 
 def _tensor_bytes(tensor: _Tensor) -> int:
@@ -114,21 +120,6 @@ def _tensor_format(tensor: _Tensor) -> str:
     if dtype.lanes != 1 or letter is None or dtype.bits % 8:
         return "B"
     return f"{letter}{dtype.bits // 8}"
-
-
-def _check_contiguous(shape: Sequence[int], strides: Sequence[int], unit: int) -> None:
-    """Raise BufferError unless the strides are those of a C or Fortran contiguous array."""
-    if 0 in shape:
-        return
-    for dims in (list(zip(shape, strides))[::-1], list(zip(shape, strides))):
-        step = unit
-        for size, stride in dims:
-            if size > 1 and stride != step:
-                break
-            step *= size
-        else:
-            return
-    raise BufferError("the buffer is not contiguous")
 
 
 def from_cuda_array(obj: Any, writable: bool) -> Memory:
@@ -166,8 +157,11 @@ def from_cuda_array(obj: Any, writable: bool) -> Memory:
     if nbytes and address is None:
         raise BufferError("__cuda_array_interface__: the address is missing")
     view = memory_at(operator.index(address or 0), nbytes, bool(read_only), obj) if nbytes else EMPTY
-    kind = typestr[1:]
-    return view, (kind if typestr[0] == "|" else typestr[0] + kind), itemsize
+    if typestr[:1] not in "<>=|":
+        raise BufferError(f"__cuda_array_interface__: 'typestr' {typestr!r} has no known byte order")
+    if typestr[1] == "V":
+        return view, "B"
+    return view, typestr[1:] if typestr[0] == "|" else typestr
 
 
 def _check_description(description: Any, typestr: str) -> None:

@@ -1,83 +1,98 @@
 """The external32 data representation: big-endian, with the sizes that the standard fixes (MPI-4.1, 14.5.2).
 
 Rules of this file:
-- A type's data is first packed, then converted primitive by primitive; runs of one primitive are converted at once.
+- Packed data and its external form are seen as numpy arrays of like structure; each primitive is converted at once for
+  all elements.
+- Long doubles become IEEE quadruple precision: the same exponent, the fraction extended by zeros.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from fmi_mpi.constants import ERR_ARG, ERR_UNSUPPORTED_OPERATION
+from fmi_mpi.constants import ERR_UNSUPPORTED_DATAREP
 from fmi_mpi.data.datatype import Type
-from fmi_mpi.data.predefined import TYPES
+from fmi_mpi.data.predefined import simple
 from fmi_mpi.errors import MPIError
 
 __all__ = ["check", "external_size", "from_external", "to_external"]
 
-_NARROW: dict[int, str] = {id(TYPES["LONG"]): ">i4", id(TYPES["UNSIGNED_LONG"]): ">u4", id(TYPES["WCHAR"]): ">u2"}
+Array = np.ndarray[Any, Any]
+
+_NARROW: Final = {simple("LONG"): ">i4", simple("UNSIGNED_LONG"): ">u4", simple("WCHAR"): ">u2"}
 """Types that are smaller in external32 than in memory."""
+_QUAD: Final = (">u8", (2,))
+_FRACTION: Final = np.uint64((1 << 63) - 1)
+_LEADING_BIT: Final = np.uint64(1 << 63)
 
 
 def check(datarep: str) -> None:
     """Raise MPIError unless the representation is external32."""
     if datarep != "external32":
-        raise MPIError(ERR_ARG, f"unknown data representation {datarep!r}; known is 'external32'")
-
-
-def _outside(primitive: Type) -> np.dtype[Any]:
-    """Return the dtype of a primitive in external32."""
-    dtype = primitive.dtype
-    if dtype is None or dtype.char in "gG" or dtype.fields is not None:
-        raise MPIError(ERR_UNSUPPORTED_OPERATION, f"{primitive.name} has no external32 form here")
-    narrow = _NARROW.get(id(primitive))
-    return dtype.newbyteorder(">") if narrow is None else np.dtype(narrow)
-
-
-def _pieces(datatype: Type) -> Iterator[tuple[Type, int]]:
-    yield from datatype.primitives or ((datatype, 1),)
+        raise MPIError(ERR_UNSUPPORTED_DATAREP, f"unknown data representation {datarep!r}; known is 'external32'")
 
 
 def external_size(datatype: Type, count: int) -> int:
     """Return the bytes of ``count`` elements in external32."""
-    wide = {id(TYPES["LONG_DOUBLE"]): 16, id(TYPES["REAL16"]): 16, id(TYPES["C_LONG_DOUBLE_COMPLEX"]): 32}
-    each = 0
-    for primitive, number in _pieces(datatype):
-        each += number * (wide.get(id(primitive)) or _outside(primitive).itemsize)
-    return count * each
+    return count * _dtypes(datatype)[1].itemsize
 
 
 def to_external(datatype: Type, packed: memoryview) -> bytes:
     """Return packed data in external32."""
-    return b"".join(
-        np.frombuffer(packed[start:stop], primitive.dtype).astype(_outside(primitive)).tobytes()
-        for primitive, start, stop, _ in _walk(datatype, len(packed) // max(datatype.size, 1))
-    )
+    inside, outside = _dtypes(datatype)
+    given = np.frombuffer(packed, inside)
+    made = np.zeros(len(given), outside)
+    _convert(datatype, given, made, True)
+    return made.tobytes()
 
 
 def from_external(datatype: Type, data: memoryview, count: int) -> bytes:
     """Return ``count`` elements of external32 data as packed data."""
-    parts = []
-    at = 0
-    for primitive, _, _, number in _walk(datatype, count):
-        outside = _outside(primitive)
-        nbytes = number * outside.itemsize
-        parts.append(np.frombuffer(data[at : at + nbytes], outside).astype(primitive.dtype).tobytes())
-        at += nbytes
-    return b"".join(parts)
+    inside, outside = _dtypes(datatype)
+    made = np.zeros(count, inside)
+    _convert(datatype, np.frombuffer(data, outside, count), made, False)
+    return made.tobytes()
 
 
-def _walk(datatype: Type, count: int) -> Iterator[tuple[Type, int, int, int]]:
-    """Yield (primitive, first and last byte in the packed data, number) of runs of one primitive."""
-    basic = datatype.basic
-    if basic is not None:
-        yield basic, 0, count * datatype.size, count * datatype.size // max(basic.size, 1)
-        return
-    at = 0
-    for _ in range(count):
-        for primitive, number in _pieces(datatype):
-            yield primitive, at, at + number * primitive.size, number
-            at += number * primitive.size
+def _content(datatype: Type) -> list[tuple[Type, int]]:
+    return [(part, count) for part, count in datatype.content if part.size and count]
+
+
+def _dtypes(datatype: Type) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """Return the dtypes of an element in packed data and in external32."""
+    if datatype.content:
+        pairs = [_dtypes(part) for part, _ in _content(datatype)]
+        shapes = [(count,) for _, count in _content(datatype)]
+        inside = [(f"f{i}", pair[0], shape) for i, (pair, shape) in enumerate(zip(pairs, shapes))]
+        outside = [(f"f{i}", pair[1], shape) for i, (pair, shape) in enumerate(zip(pairs, shapes))]
+        return np.dtype(inside), np.dtype(outside)
+    dtype = datatype.dtype
+    if dtype is None:  # bfloat16
+        return np.dtype("<u2"), np.dtype(">u2")
+    if dtype.char == "g":
+        return np.dtype((np.longdouble, (1,))), np.dtype((_QUAD, (1,)))
+    if dtype.char == "G":
+        return np.dtype((np.longdouble, (2,))), np.dtype((_QUAD, (2,)))
+    return dtype, np.dtype(_NARROW.get(datatype) or dtype.newbyteorder(">"))
+
+
+def _convert(datatype: Type, given: Array, made: Array, outwards: bool) -> None:
+    if datatype.content:
+        for i, (part, _) in enumerate(_content(datatype)):
+            _convert(part, given[f"f{i}"], made[f"f{i}"], outwards)
+    elif datatype.dtype is None or datatype.dtype.char not in "gG":
+        made[...] = given
+    elif outwards:
+        words = np.ascontiguousarray(given).view(np.uint64).reshape(*given.shape, 2)
+        fraction = words[..., 0] & _FRACTION
+        made[..., 0] = words[..., 1] << np.uint64(48) | fraction >> np.uint64(15)
+        made[..., 1] = fraction << np.uint64(49)
+    else:
+        high, low = given[..., 0].astype(np.uint64), given[..., 1].astype(np.uint64)
+        words = np.zeros((*made.shape, 2), np.uint64)
+        words[..., 1] = high >> np.uint64(48)
+        leading = np.where(words[..., 1] & np.uint64(0x7FFF), _LEADING_BIT, np.uint64(0))
+        words[..., 0] = leading | (high << np.uint64(15) & _FRACTION) | low >> np.uint64(49)
+        made[...] = words.view(np.longdouble)[..., 0]

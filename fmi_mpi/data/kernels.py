@@ -2,8 +2,8 @@
 
 Rules of this file:
 - Predefined operations run on numpy views of the bytes, in place; a kernel is made once per (operation, type).
-- Which types an operation takes follows MPI-4.1, 6.9.2; others raise MPIError of class ERR_OP.
-- User functions get memory views of the packed elements and the datatype, as mpi4py gives them.
+- Which types an operation takes follows MPI-4.1, 6.9.2, read as MPICH reads it; others raise MPIError of class ERR_OP.
+- User functions see elements in their type's own layout; gap-free types are handed over without a copy.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import Any, Final
 
 import numpy as np
 
-from fmi_mpi.constants import ERR_OP
+from fmi_mpi import constants as c
 from fmi_mpi.data.datatype import Type
-from fmi_mpi.data.predefined import TYPES
+from fmi_mpi.data.predefined import TYPES, simple
 from fmi_mpi.errors import MPIError
 
-__all__ = ["OPS", "Kernel", "OpImpl", "kernel"]
+__all__ = ["OPS", "Kernel", "OpImpl", "UserKernel", "kernel"]
 
 Array = np.ndarray[Any, Any]
-Function = Callable[[Array, Array], None]
-UserFunction = Callable[[memoryview, memoryview, Any], None]
+Function = Callable[[Array, Array, Array], object]
+"""(in, inout, out), of which the last two are the same: numpy's own functions are of this form"""
 
-_PAIRS: Final = frozenset(
-    id(TYPES[name]) for name in ("SHORT_INT", "TWOINT", "LONG_INT", "FLOAT_INT", "DOUBLE_INT", "LONG_DOUBLE_INT")
-)
-_BYTES: Final = frozenset((id(TYPES["BYTE"]),))
-_TEXT: Final = frozenset(id(TYPES[name]) for name in ("CHAR", "WCHAR", "CHARACTER", "PACKED"))
+UserFunction = Callable[[memoryview, memoryview, Any], Any]
 
 
 class OpImpl:
     """The state of an operation.
 
-    ``function`` combines arrays for a predefined operation; ``user`` is a user's function.
+    Args:
+        name: of MPI's own operations, or any.
+        commutative: operands may change places.
+        function: combines two arrays; None for a user's operation.
+        user: the user's function (inbuf, inoutbuf, datatype).
     """
 
     __slots__ = ("__weakref__", "commutative", "function", "name", "permanent", "user")
@@ -48,7 +48,7 @@ class OpImpl:
 
 
 class Kernel:
-    """A reduction of one operation on one type (coll.steps.Kernel)."""
+    """A reduction of one predefined operation on one type (coll.steps.Kernel)."""
 
     __slots__ = ("_dtype", "_function", "commutative", "granule")
 
@@ -60,11 +60,17 @@ class Kernel:
 
     def __call__(self, in_: memoryview, inout: memoryview) -> None:
         dtype = self._dtype
-        self._function(np.frombuffer(in_, dtype), np.frombuffer(inout, dtype))
+        out = np.frombuffer(inout, dtype)
+        self._function(np.frombuffer(in_, dtype), out, out)
 
 
 class UserKernel:
-    """A reduction by a user's function on elements of one type."""
+    """A reduction by a user's function on elements of one type (coll.steps.Kernel).
+
+    Args:
+        user: the function. datatype: type of the elements. holder: what the function gets as datatype.
+        commutative: of the operation.
+    """
 
     __slots__ = ("_datatype", "_holder", "_user", "commutative", "granule")
 
@@ -80,135 +86,161 @@ class UserKernel:
         if datatype.dense:
             self._user(in_, inout, self._holder)
             return
-        # The function expects the type's own layout.
         count = len(inout) // self.granule
         low, high = datatype.span(count)
-        spread_in, spread = (memoryview(bytearray(high - low)) for _ in range(2))
-        datatype.unpack(in_, spread_in, count, -low)
-        datatype.unpack(inout, spread, count, -low)
-        self._user(spread_in, spread, self._holder)
-        datatype.pack(spread, count, inout, -low)
+        begin, end = datatype.lb, datatype.lb + count * datatype.extent
+        low, high = min(low, begin), max(high, end)
+        memories = [memoryview(bytearray(high - low)) for _ in range(2)]
+        for packed, memory in zip((in_, inout), memories):
+            datatype.unpack(packed, memory, count, -low)
+        given, result = (memory[begin - low : end - low] for memory in memories)
+        self._user(given, result, self._holder)
+        datatype.pack(memories[1], count, inout, -low)
 
 
-def kernel(op: OpImpl, datatype: Type, holder: Any = None) -> Kernel | UserKernel:
-    """Return the kernel of an operation on a datatype; raises MPIError if it does not take it.
+def kernel(op: OpImpl, datatype: Type, holder: Any = None, accumulate: bool = False) -> Kernel | UserKernel:
+    """Return the kernel of an operation on a datatype; raises MPIError of class ERR_OP if it does not take it.
 
     Args:
         holder: the datatype object that a user's function is given.
+        accumulate: for one-sided communication, which alone has REPLACE and NO_OP.
     """
-    found = _kernels.get((id(op), id(datatype)))
+    found = _kernels.get((op, datatype))
     if found is not None:
         return found
     if op.user is not None:
         return UserKernel(op.user, datatype, holder, op.commutative)
-    function = op.function
-    assert function is not None
-    basic = datatype if datatype.permanent else datatype.basic
-    if basic is None or not datatype.permanent:
-        raise MPIError(ERR_OP, f"{op.name} takes predefined datatypes only; make an operation with Op.Create")
-    dtype = basic.dtype
-    assert dtype is not None
-    if not _takes(op.name, basic, dtype):
-        raise MPIError(ERR_OP, f"{op.name} does not take {basic.name}")
-    if id(basic) in _PAIRS and op.name not in ("MPI_REPLACE", "MPI_NO_OP"):
-        function = _packed_pairs(function, dtype)
-        dtype = np.dtype(f"V{basic.size}")
-    made = Kernel(function, dtype, op.commutative)
-    _kernels[id(op), id(datatype)] = made
+    assert op.function is not None
+    if op.name in _ACCUMULATIONS:
+        if not accumulate:
+            raise MPIError(c.ERR_OP, f"{op.name} is for one-sided communication only")
+        return Kernel(op.function, np.dtype(f"V{datatype.size}"), op.commutative)
+    if op.name not in _operations(datatype):
+        name = datatype.name or "a derived datatype"
+        raise MPIError(c.ERR_OP, f"{op.name} does not take {name}; Op.Create makes operations that do")
+    made = _kernels[op, datatype] = Kernel(_adapted(op.function, datatype), _packed_dtype(datatype), op.commutative)
     return made
 
 
-_kernels: dict[tuple[int, int], Kernel] = {}
+_kernels: dict[tuple[OpImpl, Type], Kernel] = {}
+
+# -- which operation takes which type -----------------------------------------------------------------------------------
+
+_ARITHMETIC: Final = frozenset(("MPI_MAX", "MPI_MIN", "MPI_SUM", "MPI_PROD"))
+_LOGICAL: Final = frozenset(("MPI_LAND", "MPI_LOR", "MPI_LXOR"))
+_BITWISE: Final = frozenset(("MPI_BAND", "MPI_BOR", "MPI_BXOR"))
+_LOCATIONS: Final = frozenset(("MPI_MAXLOC", "MPI_MINLOC"))
+_COMPLEX: Final = frozenset(("MPI_SUM", "MPI_PROD"))
+_ACCUMULATIONS: Final = frozenset(("MPI_REPLACE", "MPI_NO_OP"))
+
+_EXCEPTIONS: Final[dict[Type | None, frozenset[str]]] = {
+    TYPES["BFLOAT16_T"]: _ARITHMETIC,
+    simple("BYTE"): _BITWISE,
+    **dict.fromkeys([simple(name) for name in ("PACKED", "CHARACTER", "WCHAR")], frozenset[str]()),
+    **dict.fromkeys([simple(name) for name in ("LOGICAL", "LOGICAL1", "LOGICAL2", "LOGICAL4", "LOGICAL8")], _LOGICAL),
+    **dict.fromkeys(
+        [simple(name) for name in ("INTEGER", "INTEGER1", "INTEGER2", "INTEGER4", "INTEGER8")], _ARITHMETIC | _BITWISE
+    ),
+}
+_BY_KIND: Final = {
+    "i": _ARITHMETIC | _LOGICAL | _BITWISE,
+    "u": _ARITHMETIC | _LOGICAL | _BITWISE,
+    "b": _LOGICAL,
+    "f": _ARITHMETIC,
+    "c": _COMPLEX,
+    "V": _LOCATIONS,
+}
 
 
-def _takes(name: str, basic: Type, dtype: np.dtype[Any]) -> bool:
-    """Tell whether a predefined operation takes a predefined type."""
-    if name in ("MPI_REPLACE", "MPI_NO_OP"):
-        return True
-    if id(basic) in _PAIRS:
-        return name in ("MPI_MAXLOC", "MPI_MINLOC")
-    if id(basic) in _TEXT or name in ("MPI_MAXLOC", "MPI_MINLOC"):
-        return False
-    bitwise = name in ("MPI_BAND", "MPI_BOR", "MPI_BXOR")
-    logical = name in ("MPI_LAND", "MPI_LOR", "MPI_LXOR")
-    if id(basic) in _BYTES:
-        return bitwise
-    if dtype.kind in "iu":
-        return True
-    if dtype.kind == "b":
-        return True
-    if dtype.kind == "f":
-        return not bitwise
-    return name in ("MPI_SUM", "MPI_PROD") or logical  # complex
+def _operations(datatype: Type) -> frozenset[str]:
+    """Return the names of the predefined operations that take a type."""
+    if datatype in _EXCEPTIONS:
+        return _EXCEPTIONS[datatype]
+    if datatype.dtype is None:
+        return frozenset()
+    if datatype.combiner == c.COMBINER_F90_INTEGER:
+        return _ARITHMETIC | _BITWISE
+    return _BY_KIND[datatype.dtype.kind]
 
 
-def _packed_pairs(function: Function, dtype: np.dtype[Any]) -> Function:
-    """Return a function on packed (gap-free) pairs for one on the type's own layout."""
-    assert dtype.fields is not None
-    gapless = np.dtype([("value", dtype.fields["value"][0]), ("index", "i")])
+# -- what they do to arrays ---------------------------------------------------------------------------------------------
 
-    def combine(in_: Array, inout: Array) -> None:
-        function(in_.view(gapless), inout.view(gapless))
+
+def _packed_dtype(datatype: Type) -> np.dtype[Any]:
+    """Return the dtype of an element in packed data."""
+    dtype = datatype.dtype
+    if dtype is None:
+        return np.dtype(np.uint16)
+    if dtype.fields is None:
+        return dtype
+    return np.dtype([(name, dtype.fields[name][0]) for name in ("value", "index")])
+
+
+def _adapted(function: Function, datatype: Type) -> Function:
+    """Return a function that does for a type what ``function`` does for numpy's own."""
+    return function if datatype.dtype is not None else _on_bfloat16(function)
+
+
+def _on_bfloat16(function: Function) -> Function:
+    """Return ``function`` on bfloat16: computed as float, rounded to the nearest, ties to even."""
+
+    def combine(in_: Array, inout: Array, out: Array) -> None:
+        wide = _widened(inout)
+        function(_widened(in_), wide, wide)
+        bits = wide.view(np.uint32)
+        rounded = (bits + (0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+        out[:] = np.where(np.isnan(wide), np.uint16(0x7FC0), rounded)
 
     return combine
 
 
-def _ufunc(ufunc: np.ufunc) -> Function:
-    def combine(in_: Array, inout: Array) -> None:
-        ufunc(in_, inout, out=inout)
-
-    return combine
-
-
-def _logical(ufunc: np.ufunc) -> Function:
-    def combine(in_: Array, inout: Array) -> None:
-        inout[:] = ufunc(in_, inout)
-
-    return combine
+def _widened(half: Array) -> Array:
+    return (half.astype(np.uint32) << 16).view(np.float32)
 
 
 def _located(better: np.ufunc) -> Function:
-    def combine(in_: Array, inout: Array) -> None:
-        wins = better(in_["value"], inout["value"])
-        ties = (in_["value"] == inout["value"]) & (in_["index"] < inout["index"])
-        take = wins | ties
-        inout[take] = in_[take]
+    def combine(in_: Array, inout: Array, out: Array) -> None:
+        values, others = in_["value"], inout["value"]
+        take = better(values, others) | ((values == others) & (in_["index"] < inout["index"]))
+        out[take] = in_[take]
 
     return combine
 
 
-def _boolean_or(ufunc: np.ufunc, boolean: np.ufunc) -> Function:
-    def combine(in_: Array, inout: Array) -> None:
-        (boolean if inout.dtype.kind == "b" else ufunc)(in_, inout, out=inout)
-
-    return combine
+def _replace(in_: Array, inout: Array, out: Array) -> None:
+    out[:] = in_
 
 
-def _replace(in_: Array, inout: Array) -> None:
-    inout[:] = in_
-
-
-def _nothing(in_: Array, inout: Array) -> None:
+def _nothing(in_: Array, inout: Array, out: Array) -> None:
     pass
 
 
+def _largest(in_: Array, inout: Array, out: Array) -> None:
+    np.maximum(in_, inout, out=out)
+
+
+def _smallest(in_: Array, inout: Array, out: Array) -> None:
+    np.minimum(in_, inout, out=out)
+
+
+_FUNCTIONS: Final[dict[str, Function]] = {
+    "MAX": _largest,
+    "MIN": _smallest,
+    "SUM": np.add,
+    "PROD": np.multiply,
+    "LAND": np.logical_and,
+    "BAND": np.bitwise_and,
+    "LOR": np.logical_or,
+    "BOR": np.bitwise_or,
+    "LXOR": np.logical_xor,
+    "BXOR": np.bitwise_xor,
+    "MAXLOC": _located(np.greater),
+    "MINLOC": _located(np.less),
+    "REPLACE": _replace,
+    "NO_OP": _nothing,
+}
 OPS: Final[dict[str, OpImpl]] = {
     name: OpImpl(f"MPI_{name}", name not in ("REPLACE", "NO_OP"), function, None)
-    for name, function in {
-        "MAX": _ufunc(np.maximum),
-        "MIN": _ufunc(np.minimum),
-        "SUM": _ufunc(np.add),
-        "PROD": _ufunc(np.multiply),
-        "LAND": _logical(np.logical_and),
-        "BAND": _boolean_or(np.bitwise_and, np.logical_and),
-        "LOR": _logical(np.logical_or),
-        "BOR": _boolean_or(np.bitwise_or, np.logical_or),
-        "LXOR": _logical(np.logical_xor),
-        "BXOR": _boolean_or(np.bitwise_xor, np.logical_xor),
-        "MAXLOC": _located(np.greater),
-        "MINLOC": _located(np.less),
-        "REPLACE": _replace,
-        "NO_OP": _nothing,
-    }.items()
+    for name, function in _FUNCTIONS.items()
 }
 """The predefined operations by their names in ``MPI``."""

@@ -1,32 +1,37 @@
 """Buffer specifications: what users write becomes a ``Message``.
 
 Rules of this file:
-- Forms (mpi4py): ``buf``; ``[buf, count]``, ``[buf, (count, displ)]``, ``[buf, type]``; ``[buf, count, type]``;
-  ``[buf, count, displ, type]``. Vector forms have a count and displacement per rank, w forms a type per rank too.
-- What is left out is inferred: the type from the buffer's format, the count from its length, displacements from
-  counts. What does not fit raises ValueError, before any memory is touched.
+- Forms and exceptions are mpi4py's: ``buf``; ``[buf, count]``, ``[buf, (count, displ)]``, ``[buf, type]``;
+  ``[buf, count, type]``; ``[buf, count, displ, type]``. Vector forms have counts and displacements per rank, w forms
+  types per rank too.
+- What is left out is inferred: the type from the buffer's format, counts from its length, displacements from counts.
+- Elements of gap-free types must lie within the buffer. Other types may reach outside of it, as a column may begin in
+  a slice of one row: then the caller answers for the memory, as in C.
 - The common argument, a contiguous numpy array of a predefined type, takes a short path.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from operator import index
+from typing import Any, Final
 
 import numpy as np
 
-from fmi_mpi.constants import PROC_NULL
-from fmi_mpi.data.buffers import EMPTY, acquire, address_of, memory_at, type_of_code, writable_bytes
+from fmi_mpi.constants import ERR_BUFFER, ERR_COUNT, ERR_TYPE, PROC_NULL
+from fmi_mpi.data.buffers import EMPTY, acquire, address_of, is_buffer, memory_at, type_of_code, writable_bytes
 from fmi_mpi.data.datatype import Type, TypeHolder
 from fmi_mpi.data.predefined import BY_CODE, BYTE
-from fmi_mpi.data.special import BOTTOM, IN_PLACE
+from fmi_mpi.data.special import BottomType, InPlaceType
+from fmi_mpi.data.typemap import Block
+from fmi_mpi.errors import MPIError
 
 __all__ = [
     "Message",
     "Pieces",
     "is_in_place",
     "message_block",
+    "message_of",
     "message_recv",
     "message_send",
     "message_vector",
@@ -36,17 +41,18 @@ __all__ = [
 
 Finish = Callable[[int], None]
 
-# numpy's dtypes of native byte order are single objects, so that their identity is a quick key.
-_dtypes = [np.dtype(code) for code in "?bhilqBHILQefdgFDG"]
-_BY_DTYPE = {id(dtype): BY_CODE[dtype.char] for dtype in _dtypes}
-_ndarray = np.ndarray
+_ndarray: Final = np.ndarray
+_CASTABLE: Final = {np.dtype(code): BY_CODE[code] for code in "?bhilqBHILQefd"}
+"""dtypes of which ``memoryview.cast`` knows the format"""
 
 
 class Message:
     """One buffer argument.
 
-    ``view`` is 'B' memory whose byte ``origin`` is the buffer's address; ``count`` elements of ``datatype`` are
-    ``nbytes`` of packed data.
+    Args:
+        view: 'B' memory whose byte ``origin`` is the buffer's address; for gap-free types exactly the data.
+        count: elements of ``datatype``.
+        nbytes: bytes of the data, packed.
     """
 
     __slots__ = ("count", "datatype", "nbytes", "origin", "view")
@@ -60,42 +66,91 @@ class Message:
 
     def payload(self) -> memoryview:
         """Return the packed data: the memory itself where it is gap-free, else a packed copy."""
-        datatype = self.datatype
-        if datatype.dense:
-            view = self.view
-            return view if len(view) == self.nbytes else view[: self.nbytes]
+        if self.datatype.dense:
+            return self.view
+        run = self._run()
+        if run is not None:
+            return run
         packed = memoryview(bytearray(self.nbytes))
-        datatype.pack(self.view, self.count, packed, self.origin)
+        self.datatype.pack(self.view, self.count, packed, self.origin)
         return packed
 
     def sink(self) -> tuple[memoryview, Finish | None]:
-        """Return where packed data is to be received, and what to call with its length afterwards."""
-        datatype = self.datatype
-        if datatype.dense:
-            view = self.view
-            return (view if len(view) == self.nbytes else view[: self.nbytes]), None
+        """Return where packed data is to be received, and what to call with its length afterwards, if anything."""
+        if self.datatype.dense:
+            return self.view, None
+        run = self._run()
+        if run is not None:
+            return run, None
         packed = memoryview(bytearray(self.nbytes))
+        return packed, lambda received: self._spread(packed, received)
 
-        def finish(nbytes: int) -> None:
-            if nbytes == self.nbytes:
-                datatype.unpack(packed, self.view, self.count, self.origin)
-            else:
-                datatype.unpack_bytes(packed, self.view, nbytes, self.origin)
+    def _run(self) -> memoryview | None:
+        """Return the data's memory if it happens to be gap-free, None otherwise."""
+        if not self.nbytes:
+            return self.view
+        typemap = self.datatype.typemap
+        if self.count > 1 or len(typemap) > 1 or type(typemap[0]) is not Block or typemap[0].dims:
+            return None
+        at = self.origin + typemap[0].offset
+        return self.view[at : at + self.nbytes]
 
-        return packed, finish
+    def _spread(self, packed: memoryview, received: int) -> None:
+        if received == self.nbytes:
+            self.datatype.unpack(packed, self.view, self.count, self.origin)
+        else:
+            self.datatype.unpack_bytes(packed, self.view, min(received, self.nbytes), self.origin)
+
+
+class _Blocks:
+    """The messages of equal blocks, made when asked for.
+
+    Args:
+        memory: all blocks. first: the first block. number: of blocks. step: bytes from one to the next.
+    """
+
+    __slots__ = ("first", "memory", "number", "step")
+
+    def __init__(self, memory: memoryview, first: Message, number: int, step: int) -> None:
+        self.memory = memory
+        self.first = first
+        self.number = number
+        self.step = step
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, item: int) -> Message:
+        first = self.first
+        if not first.nbytes or not item:
+            return first
+        if not first.datatype.dense:
+            return Message(first.view, first.count, first.datatype, first.nbytes, first.origin + item * self.step)
+        at = item * self.step
+        return Message(self.memory[at : at + first.nbytes], first.count, first.datatype, first.nbytes)
+
+    def __iter__(self) -> Iterator[Message]:
+        return map(self.__getitem__, range(self.number))
 
 
 class Pieces:
     """A buffer argument with a piece for each of several ranks.
 
-    ``whole`` is the memory of all pieces if they are gap-free, of one length, and follow each other; else None.
+    Args:
+        messages: the pieces, in rank order.
+        whole: the memory of all pieces if they are gap-free, of one length, and follow each other; else None.
     """
 
     __slots__ = ("messages", "whole")
 
-    def __init__(self, messages: list[Message], whole: memoryview | None = None) -> None:
+    def __init__(self, messages: list[Message] | _Blocks, whole: memoryview | None = None) -> None:
         self.messages = messages
         self.whole = whole
+
+    @property
+    def datatype(self) -> Type:
+        """Type of the first piece."""
+        return self.messages[0].datatype if len(self.messages) else BYTE
 
     def payloads(self) -> list[memoryview]:
         """Return the packed data of all pieces."""
@@ -106,7 +161,7 @@ class Pieces:
         return memoryview(bytearray().join(self.payloads())) if self.whole is None else self.whole
 
     def sinks(self) -> tuple[list[memoryview], Callable[[], None] | None]:
-        """Return where to receive the pieces, and what to call afterwards."""
+        """Return where to receive the pieces, and what to call afterwards, if anything."""
         pairs = [message.sink() for message in self.messages]
         pending = [(finish, len(view)) for view, finish in pairs if finish is not None]
 
@@ -117,7 +172,7 @@ class Pieces:
         return [view for view, _ in pairs], finish_all if pending else None
 
     def sink(self) -> tuple[memoryview, Callable[[], None] | None]:
-        """Return where to receive all pieces, one after another, and what to call afterwards."""
+        """Return where to receive all pieces, one after another, and what to call afterwards, if anything."""
         if self.whole is not None:
             return self.whole, None
         views, finish = self.sinks()
@@ -133,277 +188,292 @@ class Pieces:
 
         return packed, distribute
 
-    @property
-    def datatype(self) -> Type:
-        """Type of the first piece."""
-        return self.messages[0].datatype if self.messages else BYTE
-
 
 def is_in_place(spec: Any) -> bool:
-    """Tell whether a buffer argument is IN_PLACE."""
-    return spec is IN_PLACE or spec is None
+    """Tell whether a buffer argument is IN_PLACE, or None which stands for it."""
+    if isinstance(spec, (list, tuple)):
+        return bool(spec) and isinstance(spec[0], InPlaceType)
+    return spec is None or isinstance(spec, InPlaceType)
 
 
 def message_send(spec: Any, rank: int = 0) -> Message:
-    """Return the message of a buffer that is read; ``rank`` PROC_NULL excuses what is missing."""
+    """Return the message of a buffer that is read.
+
+    Args:
+        spec: buffer specification. ValueError, TypeError, KeyError, BufferError as in mpi4py.
+        rank: the peer; to ``PROC_NULL`` anything is a message of nothing.
+    """
     if type(spec) is _ndarray:
-        datatype = _BY_DTYPE.get(id(spec.dtype))
-        if datatype is not None and spec.flags.c_contiguous and spec.size:
-            view = spec.data.cast("B")
-            nbytes = len(view)
-            return Message(view, nbytes // datatype.size, datatype, nbytes)
-    return _simple(spec, False, rank, 0)
+        datatype = _CASTABLE.get(spec.dtype)
+        if datatype is not None:
+            try:
+                view = spec.data.cast("B")
+                return Message(view, spec.size, datatype, len(view))
+            except TypeError:
+                pass  # not C-contiguous, or empty
+    return _simple(spec, False, rank, 1)[0]
 
 
 def message_recv(spec: Any, rank: int = 0) -> Message:
-    """Return the message of a buffer that is written."""
+    """Return the message of a buffer that is written; arguments as for `message_send`."""
     if type(spec) is _ndarray:
-        datatype = _BY_DTYPE.get(id(spec.dtype))
-        if datatype is not None and spec.flags.c_contiguous and spec.flags.writeable and spec.size:
-            view = spec.data.cast("B")
-            nbytes = len(view)
-            return Message(view, nbytes // datatype.size, datatype, nbytes)
-    return _simple(spec, True, rank, 0)
+        datatype = _CASTABLE.get(spec.dtype)
+        if datatype is not None:
+            try:
+                view = spec.data.cast("B")
+                if not view.readonly:
+                    return Message(view, spec.size, datatype, len(view))
+            except TypeError:
+                pass
+    return _simple(spec, True, rank, 1)[0]
+
+
+def message_of(memory: memoryview, datatype: Type) -> Message:
+    """Return all whole elements of a type in 'B' memory."""
+    _checked(datatype)
+    return _piece(memory, len(memory) // datatype.extent if datatype.extent > 0 else 0, 0, datatype)
 
 
 def message_block(spec: Any, writable: bool, blocks: int, rank: int = 0) -> Pieces:
-    """Return the pieces of a buffer with ``blocks`` equal blocks."""
-    first = _simple(spec, writable, rank, blocks)
-    datatype, count, nbytes = first.datatype, first.count, first.nbytes
-    if not nbytes:
-        return Pieces([Message(EMPTY, count, datatype, 0)] * blocks, EMPTY)
-    step = count * datatype.extent
-    if datatype.dense:
-        view = first.view
-        messages = [Message(view[i * step : (i + 1) * step], count, datatype, nbytes) for i in range(blocks)]
-        return Pieces(messages, view[: blocks * step])
-    return Pieces([Message(first.view, count, datatype, nbytes, first.origin + i * step) for i in range(blocks)])
+    """Return the pieces of a buffer of equal blocks.
+
+    Args:
+        spec: buffer specification; an explicit count is that of one block, an inferred one is divided.
+        writable: the buffer is written. blocks: how many. rank: as for `message_send`.
+    """
+    first, memory = _simple(spec, writable, rank, blocks)
+    step = first.count * first.datatype.extent
+    return Pieces(_Blocks(memory, first, blocks, step), memory if first.datatype.dense or not first.nbytes else None)
 
 
 def message_vector(spec: Any, writable: bool, blocks: int, rank: int = 0) -> Pieces:
-    """Return the pieces of a buffer with a count and a displacement per rank."""
-    buf, counts, displs, kind = _vector_items(spec)
+    """Return the pieces of a buffer with a count and a displacement per rank.
+
+    Args:
+        spec: vector specification; counts that are left out divide the buffer as evenly as can be.
+        writable, blocks, rank: as for `message_block`.
+    """
     if rank == PROC_NULL:
-        return Pieces([Message(EMPTY, 0, BYTE, 0)] * blocks)
-    view, datatype = _memory(buf, kind, writable)
+        return Pieces([_NOTHING] * blocks)
+    buf, counts, displs, kind = _items(spec, vector=True)
+    memory, datatype = _memory(buf, kind, writable)
     if counts is None:
-        if view is None:
-            total = 0
-        else:
-            total = _inferred(len(view), datatype, "length")
-        each, more = divmod(total, blocks) if blocks else (0, 0)
-        numbers = [each + (i < more) for i in range(blocks)]
+        each, more = divmod(_infer(memory, 0, datatype), blocks)
+        counts = [each + 1] * more + [each] * (blocks - more)
     else:
-        numbers = _integers(counts, blocks)
+        counts = _integers(counts, blocks)
     if displs is None:
-        places = [0] * blocks
-        for i in range(1, blocks):
-            places[i] = places[i - 1] + numbers[i - 1]
-    elif _is_integral(displs):
-        places = [i * operator.index(displs) for i in range(blocks)]
+        displs = [0]
+        for count in counts[:-1]:
+            displs.append(displs[-1] + count)
+    elif _is_integer(displs):
+        displs = range(0, index(displs) * blocks, index(displs)) if index(displs) else [0] * blocks
     else:
-        places = _integers(displs, blocks)
-    extent = datatype.extent
-    messages = [_piece(view, number, at * extent, datatype) for number, at in zip(numbers, places)]
-    return Pieces(messages)
+        displs = _integers(displs, blocks)
+    extent = 0 if datatype is None else datatype.extent
+    pieces = [_piece(memory, count, at * extent, datatype) for count, at in zip(counts, displs)]
+    return Pieces(pieces)
 
 
 def message_w(spec: Any, writable: bool, blocks: int) -> Pieces:
-    """Return the pieces of a buffer with a count, a displacement in bytes and a type per rank."""
-    if not isinstance(spec, (list, tuple)):
-        raise ValueError("message: expecting a list or tuple")
-    if len(spec) == 2:
+    """Return the pieces of a buffer with a count, a displacement in bytes and a type per rank.
+
+    Args:
+        spec: w specification; counts and displacements that are left out are 1 and 0.
+        writable, blocks: as for `message_block`.
+    """
+    number = len(spec)
+    counts = displs = None
+    if number == 2:
         buf, kinds = spec
-        counts = displs = None
-    elif len(spec) == 3:
+    elif number == 3:
         buf, (counts, displs), kinds = spec
-    elif len(spec) == 4:
+    elif number == 4:
         buf, counts, displs, kinds = spec
     else:
-        raise ValueError(f"message: expecting 2 to 4 items, got {len(spec)}")
-    if buf is None or buf is BOTTOM:
-        if counts is None or displs is None:
-            raise ValueError("message: BOTTOM needs counts and displacements")
-        view = None
+        raise ValueError("message: expecting 2 to 4 items")
+    memory = _raw(buf, writable)[0]
+    if memory is None and (counts is None or displs is None):
+        raise ValueError("message: BOTTOM requires counts")
+    if counts is None and displs is None:
+        counts, displs = [1] * blocks, [0] * blocks
+    columns: tuple[Any, Any, Any] = counts, displs, kinds
+    for column in columns:
+        if len(column) != blocks:
+            raise ValueError(f"expecting {blocks} items, got {len(column)}")
+    for kind in kinds:
+        if not isinstance(kind, TypeHolder):
+            raise TypeError(f"expecting a datatype, got {type(kind).__name__}")
+    pieces = [_piece(memory, index(count), index(at), _checked(kind._handle)) for count, at, kind in zip(*columns)]
+    return Pieces(pieces)
+
+
+# -- parts of specifications -------------------------------------------------------------------------------------------
+
+
+def _items(spec: Any, vector: bool) -> tuple[Any, Any, Any, Any]:
+    """Return (buffer, count, displacement, type) of a specification; None for what is left out."""
+    if not isinstance(spec, (list, tuple)):
+        if isinstance(spec, BottomType) or is_buffer(spec):
+            return spec, None, None, None
+        raise TypeError("message: expecting buffer or list/tuple")
+    number = len(spec)
+    if number == 4:
+        buf, count, displ, kind = spec
+        return buf, count, displ, kind
+    count = displ = kind = None
+    if number == 2:
+        buf, second = spec
+        if isinstance(second, (TypeHolder, str)):
+            kind = second
+        else:
+            count = second
+    elif number == 3:
+        buf, count, kind = spec
     else:
-        view = acquire(buf, writable)[0]
-    types = [_datatype(kind) for kind in kinds]
-    if len(types) != blocks:
-        raise ValueError(f"message: expecting {blocks} datatypes, got {len(types)}")
-    numbers = [1] * blocks if counts is None else _integers(counts, blocks)
-    places = [0] * blocks if displs is None else _integers(displs, blocks)
-    messages = [_piece(view, number, at, kind) for number, at, kind in zip(numbers, places, types)]
-    return Pieces(messages)
+        raise ValueError("message: expecting 2 to 4 items")
+    if isinstance(count, tuple) or (isinstance(count, list) and not vector):
+        count, displ = count
+    return buf, count, displ, kind
 
 
-# -- parts of specifications -----------------------------------------------------------------------------------
+def _raw(buf: Any, writable: bool) -> tuple[memoryview | None, Any]:
+    """Return the memory of a buffer, None for BOTTOM, and its format."""
+    if buf is None or isinstance(buf, BottomType):
+        return None, None
+    if isinstance(buf, InPlaceType):
+        return EMPTY, "B"
+    return acquire(buf, writable)
 
 
-def _is_type(item: Any) -> bool:
-    return isinstance(item, (TypeHolder, str))
+def _memory(buf: Any, kind: Any, writable: bool) -> tuple[memoryview | None, Type | None]:
+    """Return the memory of a buffer and its type; None for BOTTOM and for the null datatype."""
+    memory, code = _raw(buf, writable)
+    if isinstance(kind, TypeHolder):
+        return memory, _checked(kind._handle)
+    if kind is None and code is not None:
+        return memory, type_of_code(code)
+    found = BY_CODE.get(kind) if isinstance(kind, str) else None
+    if found is None:
+        raise KeyError(f"cannot map {kind!r} to MPI datatype")
+    return memory, found
 
 
-def _is_integral(item: Any) -> bool:
+def _checked(datatype: Type | None) -> Type | None:
+    if datatype is not None and not datatype.ready:
+        raise MPIError(ERR_TYPE, "the datatype is not committed; call its Commit() first")
+    return datatype
+
+
+def _is_integer(item: Any) -> bool:
     try:
-        operator.index(item)
+        index(item)
     except TypeError:
         return False
     return True
 
 
-def _datatype(item: Any) -> Type:
-    """Return the type of a datatype object or a character code."""
-    if isinstance(item, TypeHolder):
-        found = item._handle
-        if found is None:
-            raise ValueError("message: the datatype is null")
-        handle: Type = found
-        return handle
-    if isinstance(item, str):
-        named = BY_CODE.get(item)
-        if named is None:
-            raise KeyError(f"cannot map {item!r} to MPI datatype")
-        return named
-    raise TypeError(f"message: expecting a datatype or a code, got {type(item).__name__}")
+def _integers(items: Any, number: int) -> list[int]:
+    """Return ``number`` integers; one stands for all."""
+    if _is_integer(items):
+        return [index(items)] * number
+    if len(items) != number:
+        raise ValueError(f"expecting {number} items, got {len(items)}")
+    return [index(item) for item in items]
 
 
-def _memory(buf: Any, kind: Any, writable: bool) -> tuple[memoryview | None, Type]:
-    """Return (memory or None for BOTTOM, type)."""
-    if buf is None or buf is BOTTOM:
-        return None, BYTE if kind is None else _datatype(kind)
-    view, code, _ = acquire(buf, writable)
-    return view, type_of_code(code) if kind is None else _datatype(kind)
-
-
-def _inferred(nbytes: int, datatype: Type, what: str) -> int:
-    """Return how many elements a buffer has."""
+def _infer(memory: memoryview | None, offset: int, datatype: Type | None) -> int:
+    """Return how many elements a buffer has from a byte offset on."""
+    if not memory:
+        return 0
+    if datatype is None:
+        raise ValueError("message: cannot infer count, datatype is null")
     extent = datatype.extent
     if extent <= 0:
         raise ValueError(f"message: cannot infer count, datatype extent {extent} (lb:{datatype.lb})")
-    if nbytes % extent:
+    rest = len(memory) - offset
+    if rest % extent:
         raise ValueError(
-            f"message: cannot infer count, buffer {what} {nbytes} is not a multiple of datatype extent {extent}"
+            f"message: cannot infer count, buffer length {rest} is not a multiple of datatype extent {extent}"
         )
-    return nbytes // extent
+    return rest // extent
 
 
-def _integers(items: Any, size: int) -> list[int]:
-    """Return ``size`` integers; one number stands for all."""
-    if isinstance(items, np.ndarray) and items.ndim == 0:
-        items = items[()]
-    if _is_integral(items):
-        return [operator.index(items)] * size
-    numbers = [operator.index(item) for item in items]
-    if len(numbers) != size:
-        raise ValueError(f"expecting {size} items, got {len(numbers)}")
-    return numbers
+def _offset(displ: int, memory: memoryview | None, datatype: Type | None) -> int:
+    """Return the byte offset of a displacement in elements."""
+    if displ < 0:
+        raise ValueError(f"message: negative displacement {displ}")
+    if not displ:
+        return 0
+    if datatype is None:
+        raise ValueError("message: cannot handle displacement, datatype is null")
+    extent = datatype.extent
+    if extent <= 0:
+        raise ValueError(f"message: cannot handle displacement, datatype extent {extent} (lb:{datatype.lb})")
+    entries = len(memory or b"") // extent
+    if displ > entries:
+        raise ValueError(f"message: displacement {displ} out of bounds, number of datatype entries {entries}")
+    return displ * extent
 
 
-def _simple_items(spec: Any) -> tuple[Any, Any, Any, Any]:
-    """Return (buffer, count, displacement, type) of a specification; None for what is left out."""
-    count = displ = kind = None
-    if not isinstance(spec, (list, tuple)):
-        return spec, None, None, None
-    if len(spec) == 1:
-        buf = spec[0]
-    elif len(spec) == 2:
-        buf, second = spec
-        if _is_type(second):
-            kind = second
-        else:
-            count = second
-    elif len(spec) == 3:
-        buf, count, kind = spec
-    elif len(spec) == 4:
-        buf, count, displ, kind = spec
-    else:
-        raise ValueError(f"message: expecting 2 to 4 items, got {len(spec)}")
-    if isinstance(count, (list, tuple)) and len(spec) < 4:
-        if len(count) != 2:
-            raise ValueError("message: expecting (count, displacement)")
-        count, displ = count
-    return buf, count, displ, kind
-
-
-def _vector_items(spec: Any) -> tuple[Any, Any, Any, Any]:
-    """Return (buffer, counts, displacements, type) of a vector specification."""
-    counts = displs = kind = None
-    if not isinstance(spec, (list, tuple)):
-        return spec, None, None, None
-    if len(spec) == 1:
-        buf = spec[0]
-    elif len(spec) == 2:
-        buf, second = spec
-        if _is_type(second):
-            kind = second
-        else:
-            counts = second
-    elif len(spec) == 3:
-        buf, counts, kind = spec
-        if not _is_type(kind):
-            raise ValueError("message: expecting a datatype as last item")
-    elif len(spec) == 4:
-        buf, counts, displs, kind = spec
-    else:
-        raise ValueError(f"message: expecting 2 to 4 items, got {len(spec)}")
-    if isinstance(counts, tuple) and len(spec) < 4:
-        counts, displs = counts
-    return buf, counts, displs, kind
-
-
-def _simple(spec: Any, writable: bool, rank: int, blocks: int) -> Message:
-    """Return the message of a simple or (``blocks`` not 0) block specification, with the count of one block."""
-    buf, given, displ, kind = _simple_items(spec)
+def _simple(spec: Any, writable: bool, rank: int, blocks: int) -> tuple[Message, memoryview]:
+    """Return the message of the first of ``blocks`` blocks, and the memory of all if it is gap-free."""
     if rank == PROC_NULL:
-        return Message(EMPTY, 0, BYTE, 0)
-    view, datatype = _memory(buf, kind, writable)
-    offset = 0
-    if displ is not None:
-        displ = operator.index(displ)
-        if displ < 0:
-            raise ValueError(f"message: negative displacement {displ}")
-        if displ and (view is None or (datatype.extent <= 0 and given is None)):
-            raise ValueError("message: a displacement needs a buffer and a datatype with an extent")
-        offset = displ * datatype.extent
-        if offset < 0 or (view is not None and offset > len(view)):
-            raise ValueError(f"message: displacement {displ} is outside of the buffer")
+        return _NOTHING, EMPTY
+    buf, given, displ, kind = _items(spec, vector=False)
+    memory, datatype = _memory(buf, kind, writable)
+    offset = 0 if displ is None else _offset(index(displ), memory, datatype)
     if given is None:
-        count = 0 if view is None else _inferred(len(view) - offset, datatype, "length")
-        if blocks:
-            if count % blocks:
-                raise ValueError(
-                    f"message: cannot infer count, number of entries {count} is not a multiple of required number "
-                    f"of blocks {blocks}"
-                )
-            count //= blocks
+        entries = _infer(memory, offset, datatype)
+        count, rest = divmod(entries, blocks) if blocks else (0, 0)
+        if rest:
+            raise ValueError(
+                f"message: cannot infer count, number of entries {entries} is not a multiple of required number of "
+                f"blocks {blocks}"
+            )
     else:
-        count = operator.index(given)
+        count = index(given)
         if count < 0:
             raise ValueError(f"message: negative count {count}")
-    if buf is None and count and datatype.size:
-        raise ValueError(f"message: the buffer is None, but the count is {count}")
-    return _piece(view, count, offset, datatype, count * (blocks or 1))
+        if count and buf is None:
+            raise ValueError(f"message: buffer is None but count is {count}")
+    if blocks == 1:
+        message = _piece(memory, count, offset, datatype)
+        return message, message.view
+    everything = _piece(memory, count * blocks, offset, datatype)
+    nbytes = everything.nbytes // blocks if blocks else 0
+    view = everything.view
+    first = view[:nbytes] if everything.datatype.dense else view
+    return Message(first, count, everything.datatype, nbytes, everything.origin), view
 
 
-def _piece(view: memoryview | None, count: int, offset: int, datatype: Type, total: int | None = None) -> Message:
-    """Return the message of ``count`` elements at a byte offset; ``total`` elements must fit there."""
+def _piece(memory: memoryview | None, count: int, offset: int, datatype: Type | None) -> Message:
+    """Return the message of ``count`` elements at a byte offset of memory, or of absolute addresses if it is None."""
+    if count < 0:
+        raise MPIError(ERR_COUNT, f"a count is negative: {count}")
+    if datatype is None:
+        if count:
+            raise MPIError(ERR_TYPE, "the datatype of a message is null")
+        return _NOTHING
     nbytes = count * datatype.size
     if not nbytes:
         return Message(EMPTY, count, datatype, 0)
-    low, high = datatype.span(count if total is None else total)
-    if view is None:
-        address = offset + low
-        if address <= 0:
-            raise ValueError("message: BOTTOM needs a datatype with absolute addresses")
-        return Message(memory_at(address, high - low), count, datatype, nbytes, -low)
-    if offset + high > len(view):
-        raise ValueError(
-            f"message: buffer of {len(view)} bytes is too small for {count} elements of extent {datatype.extent} at "
-            f"byte {offset}"
-        )
-    if offset + low < 0:
-        memory = memory_at(address_of(view) + offset + low, high - low, view.readonly, view)
-        return Message(memory, count, datatype, nbytes, -low)
+    low, high = datatype.span(count)
+    if memory is None:
+        if offset + low <= 0:
+            raise MPIError(ERR_BUFFER, "BOTTOM and None need a datatype of absolute addresses")
+        return Message(memory_at(offset + low, high - low), count, datatype, nbytes, -low)
+    if offset >= 0 and offset + high <= len(memory):
+        if datatype.dense:
+            return Message(memory[offset : offset + nbytes], count, datatype, nbytes)
+        if offset + low >= 0:
+            return Message(memory, count, datatype, nbytes, offset)
     if datatype.dense:
-        return Message(view[offset : offset + (high - low)], count, datatype, nbytes)
-    return Message(view, count, datatype, nbytes, offset)
+        raise ValueError(
+            f"message: {count} elements of {datatype.extent} bytes at byte {offset} do not fit in {len(memory)} bytes"
+        )
+    outside = memory_at(address_of(memory) + offset + low, high - low, memory.readonly, memory)
+    return Message(outside, count, datatype, nbytes, -low)
+
+
+_NOTHING: Final = Message(EMPTY, 0, BYTE, 0)

@@ -3,7 +3,7 @@
 Rules of this file:
 - One table row a type: attribute name, MPI name, numpy dtype, code (the key in the type dictionaries), alignment.
 - Sizes are those of C and Fortran on 64-bit Linux, where numpy's types are laid out alike.
-- A type whose dtype is None does not exist here; its attribute is the null datatype.
+- Types that neither MPICH nor Open MPI has on this platform are the null datatype here too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from fmi_mpi import constants as c
 from fmi_mpi.data.datatype import Type
+from fmi_mpi.data.typemap import Block, joined
 from fmi_mpi.errors import MPIError
 
 __all__ = [
@@ -24,14 +25,13 @@ __all__ = [
     "BY_CODE_C",
     "BY_CODE_F",
     "BY_DTYPE",
+    "PAIRS",
     "TYPES",
     "f90",
     "match_size",
+    "simple",
     "value_index",
 ]
-
-_LONG_DOUBLE = np.dtype(np.longdouble)
-_LONG_COMPLEX = np.dtype(np.clongdouble)
 
 _SIMPLE: Final = (
     # attribute, MPI name, numpy dtype, typechar, code
@@ -64,7 +64,7 @@ _SIMPLE: Final = (
     ("UINT16_T", "MPI_UINT16_T", "u2", "H", "u2"),
     ("UINT32_T", "MPI_UINT32_T", "u4", "I", "u4"),
     ("UINT64_T", "MPI_UINT64_T", "u8", "L", "u8"),
-    ("FLOAT16_T", "MPI_FLOAT16_T", "e", "e", "e"),
+    ("FLOAT16_T", "MPIX_C_FLOAT16", "e", "e", "e"),
     ("C_COMPLEX", "MPI_C_COMPLEX", "F", "F", "F"),
     ("C_DOUBLE_COMPLEX", "MPI_C_DOUBLE_COMPLEX", "D", "D", "D"),
     ("C_LONG_DOUBLE_COMPLEX", "MPI_C_LONG_DOUBLE_COMPLEX", "G", "G", "G"),
@@ -79,10 +79,15 @@ _SIMPLE: Final = (
     ("DOUBLE_PRECISION", "MPI_DOUBLE_PRECISION", "d", "d", "d"),
     ("COMPLEX", "MPI_COMPLEX", "F", "F", "F"),
     ("DOUBLE_COMPLEX", "MPI_DOUBLE_COMPLEX", "D", "D", "D"),
+    ("LOGICAL1", "MPI_LOGICAL1", "?", "?", "b1"),
+    ("LOGICAL2", "MPI_LOGICAL2", "i2", "h", "i2"),
+    ("LOGICAL4", "MPI_LOGICAL4", "i4", "i", "i4"),
+    ("LOGICAL8", "MPI_LOGICAL8", "i8", "l", "i8"),
     ("INTEGER1", "MPI_INTEGER1", "i1", "b", "i1"),
     ("INTEGER2", "MPI_INTEGER2", "i2", "h", "i2"),
     ("INTEGER4", "MPI_INTEGER4", "i4", "i", "i4"),
     ("INTEGER8", "MPI_INTEGER8", "i8", "l", "i8"),
+    ("REAL2", "MPI_REAL2", "f2", "e", "f2"),
     ("REAL4", "MPI_REAL4", "f4", "f", "f4"),
     ("REAL8", "MPI_REAL8", "f8", "d", "f8"),
     ("REAL16", "MPI_REAL16", "g", "g", "f16"),
@@ -90,16 +95,14 @@ _SIMPLE: Final = (
     ("COMPLEX16", "MPI_COMPLEX16", "c16", "D", "c16"),
     ("COMPLEX32", "MPI_COMPLEX32", "G", "G", "c32"),
 )  # fmt: skip
-_ABSENT: Final = (
-    "BFLOAT16_T", "LOGICAL1", "LOGICAL2", "LOGICAL4", "LOGICAL8", "LOGICAL16", "INTEGER16", "REAL2", "COMPLEX4",
-)  # fmt: skip
+_ABSENT: Final = ("LOGICAL16", "INTEGER16", "COMPLEX4")
 _PAIRS: Final = (
-    ("SHORT_INT", "MPI_SHORT_INT", "h"),
-    ("TWOINT", "MPI_2INT", "i"),
-    ("LONG_INT", "MPI_LONG_INT", "l"),
-    ("FLOAT_INT", "MPI_FLOAT_INT", "f"),
-    ("DOUBLE_INT", "MPI_DOUBLE_INT", "d"),
-    ("LONG_DOUBLE_INT", "MPI_LONG_DOUBLE_INT", "g"),
+    ("SHORT_INT", "MPI_SHORT_INT", "SHORT"),
+    ("TWOINT", "MPI_2INT", "INT"),
+    ("LONG_INT", "MPI_LONG_INT", "LONG"),
+    ("FLOAT_INT", "MPI_FLOAT_INT", "FLOAT"),
+    ("DOUBLE_INT", "MPI_DOUBLE_INT", "DOUBLE"),
+    ("LONG_DOUBLE_INT", "MPI_LONG_DOUBLE_INT", "LONG_DOUBLE"),
 )
 ALIASES: Final = {
     "INT_INT": "TWOINT",
@@ -126,51 +129,71 @@ ALIASES: Final = {
 }
 """Other attribute names of the same types."""
 
-_KIND: Final = {"c": "S1", "U": "U1"}
+_STRINGS: Final = {"c": "S1", "U": "U1"}
+
+
+def _permanent(new: Type, name: str) -> Type:
+    new.name = name
+    new.permanent = new.ready = True
+    return new
 
 
 def _simple(name: str, code: str, char: str, key: str) -> Type:
     dtype = np.dtype(code)
-    new = Type(dtype.itemsize, 0, dtype.itemsize, 0, dtype.itemsize, None, align=dtype.alignment)
-    new._dense = True
-    new.name = name
+    size = dtype.itemsize
+    new = Type(size, (0, size, 0, size), None, align=dtype.alignment)
     new.dtype = dtype
     new.char = char
-    new.string = _KIND.get(char) or f"{'b' if dtype.kind == 'b' else dtype.kind}{dtype.itemsize}"
+    new.string = _STRINGS.get(char) or f"{dtype.kind}{size}"
     new.code = key
-    new.permanent = True
-    return new
+    return _permanent(new, name)
 
 
-def _pair(name: str, value: str) -> Type:
-    dtype = np.dtype([("value", value), ("index", "i")], align=True)
-    assert dtype.fields is not None
-    at = dtype.fields["index"][1]
-    size = np.dtype(value).itemsize + 4
+def _bfloat16() -> Type:
+    """Return the type that numpy does not know: the upper half of a float."""
+    return _permanent(Type(2, (0, 2, 0, 2), None, align=2), "MPI_BFLOAT16_T")
+
+
+def _pair(value: Type, index: Type, combiner: int = c.COMBINER_NAMED) -> Type:
+    """Return the type of a C struct of a value and an index."""
+    assert value.dtype is not None and index.dtype is not None
+    dtype = np.dtype([("value", value.dtype), ("index", index.dtype)], align=True)
+    gap = -value.size % index.align
+    typemap = joined((Block(0, 0, value.size), Block(value.size + gap, value.size, index.size)))
+    size, true_extent = value.size + index.size, value.size + gap + index.size
     new = Type(
         size,
-        0,
-        dtype.itemsize,
-        0,
-        at + 4,
-        None if size == dtype.itemsize else lambda: (np.array(at_lengths[0]), np.array(at_lengths[1])),
+        (0, dtype.itemsize, 0, true_extent),
+        lambda: typemap,
+        combiner,
+        parts=() if combiner == c.COMBINER_NAMED else (value, index),
+        content=((value, 1), (index, 1)),
         align=dtype.alignment,
     )
-    first = np.dtype(value).itemsize
-    at_lengths = ([0, at], [first, 4]) if at != first else ([0], [first + 4])
-    new.name = name
     new.dtype = dtype
-    new.permanent = True
     return new
+
+
+_types: dict[str, Type | None] = {attribute: _simple(name, *codes) for attribute, name, *codes in _SIMPLE}
+
+
+def simple(attribute: str) -> Type:
+    """Return a predefined type that exists."""
+    found = _types[attribute]
+    assert found is not None
+    return found
 
 
 TYPES: Final[dict[str, Type | None]] = {
-    **{attribute: _simple(name, code, char, key) for attribute, name, code, char, key in _SIMPLE},
+    **_types,
     **dict.fromkeys(_ABSENT),
-    **{attribute: _pair(name, value) for attribute, name, value in _PAIRS},
+    "BFLOAT16_T": _bfloat16(),
+    **{pair: _permanent(_pair(simple(value), simple("INT")), name) for pair, name, value in _PAIRS},
 }
 """Attribute of ``MPI`` -> type; None is the null datatype."""
 TYPES.update({alias: TYPES[name] for alias, name in ALIASES.items()})
+PAIRS: Final = frozenset(id(TYPES[pair]) for pair, _, _ in _PAIRS)
+"""The ``id`` of every named pair of value and index."""
 
 
 def _of(names: str) -> dict[str, Type]:
@@ -205,21 +228,30 @@ BY_CODE_F: Final = _of(
     "l=LOGICAL i=INTEGER r=REAL s=REAL d=DOUBLE_PRECISION c=COMPLEX z=DOUBLE_COMPLEX i1=INTEGER1 i2=INTEGER2 "
     "i4=INTEGER4 i8=INTEGER8 r4=REAL4 r8=REAL8 r16=REAL16 c8=COMPLEX8 c16=COMPLEX16 c32=COMPLEX32"
 )
-_byte = TYPES["BYTE"]
-assert _byte is not None
-BYTE: Final[Type] = _byte
+BYTE: Final = simple("BYTE")
 
 BY_DTYPE: Final[dict[Any, Type]] = {np.dtype(code): BY_CODE[code] for code in "?bhqilBHQILefdgFDG"}
 """numpy dtype -> type, for native byte order."""
 
 
+_pairs: dict[tuple[int, int], Type] = {
+    (id(simple(value)), id(simple("INT"))): found for pair, _, value in _PAIRS if (found := TYPES[pair]) is not None
+}
+
+
 def value_index(value: Type, index: Type) -> Type | None:
-    """Return the pair type of a value and an index type, None if there is none."""
-    if index is not TYPES["INT"]:
-        return None
-    names = {"SHORT": "SHORT_INT", "INT": "TWOINT", "LONG": "LONG_INT", "FLOAT": "FLOAT_INT", "DOUBLE": "DOUBLE_INT"}
-    names["LONG_DOUBLE"] = "LONG_DOUBLE_INT"
-    return next((TYPES[pair] for name, pair in names.items() if TYPES[name] is value), None)
+    """Return the pair type of a value and an index type, None if there is none (MPI-4.1, 6.9.4)."""
+    key = id(value), id(index)
+    if key not in _pairs:
+        if not (_is_number(value, "iuf") and _is_number(index, "iu")):
+            return None
+        _pairs[key] = _pair(value, index, c.COMBINER_VALUE_INDEX)
+        _pairs[key].ready = True
+    return _pairs[key]
+
+
+def _is_number(datatype: Type, kinds: str) -> bool:
+    return datatype.named and datatype.dtype is not None and datatype.dtype.kind in kinds and datatype.char not in "cU"
 
 
 def match_size(typeclass: int, size: int) -> Type:
@@ -235,19 +267,18 @@ _f90: dict[tuple[int, ...], Type] = {}
 
 
 def f90(kind: str, *arguments: int) -> Type:
-    """Return the type of a Fortran kind.
+    """Return the type of a Fortran kind (MPI-4.1, 19.1.9).
 
     Args:
         kind: "integer" with a range, "real" or "complex" with precision and range (UNDEFINED: any).
     """
-    combiner = getattr(c, f"COMBINER_F90_{kind.upper()}")
+    combiner: int = getattr(c, f"COMBINER_F90_{kind.upper()}")
     key = (combiner, *arguments)
     if key not in _f90:
         old = _f90_integer(*arguments) if kind == "integer" else _f90_real(kind, *arguments)
-        new = Type(old.size, 0, old.extent, 0, old.extent, None, combiner, integers=arguments, align=old.align)
+        new = Type(old.size, (0, old.size, 0, old.size), None, combiner, integers=arguments, align=old.align)
         new.dtype, new.char, new.string, new.code = old.dtype, old.char, old.string, old.code
-        new.permanent = True
-        _f90[key] = new
+        _f90[key] = _permanent(new, "")
     return _f90[key]
 
 
@@ -260,7 +291,7 @@ def _f90_integer(digits: int) -> Type:
 
 def _f90_real(kind: str, precision: int, exponent: int) -> Type:
     letter, scale = ("r", 1) if kind == "real" else ("c", 2)
-    for nbytes, digits, reach in ((4, 6, 37), (8, 15, 307), (16, 18, 4931)):
+    for nbytes, digits, reach in ((4, 6, 37), (8, 15, 307), (16, 33, 4931)):
         if precision <= digits and exponent <= reach:
             return BY_CODE_F[f"{letter}{nbytes * scale}"]
     raise MPIError(c.ERR_OTHER, f"no real has {precision} digits and an exponent range of {exponent}")

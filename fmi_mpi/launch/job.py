@@ -95,6 +95,7 @@ class Job:
 
     def run(self) -> int:
         """Start all ranks, wait for them, and return the job's exit code."""
+        _open_standard_descriptors()
         private.sweep()
         private.create(self._directory)
         private.write(self._directory, "claim.launcher", private.process_key(os.getpid()))
@@ -136,7 +137,9 @@ class Job:
             try:
                 self._start(number, command, env)
             except OSError as error:
-                self._fail(CANNOT_START, f"cannot start rank {number}, {command[0]}: {error.strerror or error}")
+                self._fail(
+                    CANNOT_START, f"cannot start rank {number}, {command[0]}: {error.strerror or error}", -1, final=True
+                )
                 return
 
     def _start(self, number: int, command: Sequence[str], env: Mapping[str, str]) -> None:
@@ -225,7 +228,9 @@ class Job:
         for number, end in list(self._hangups.items()):
             if now >= end:
                 del self._hangups[number]
-                self._fail(1, f"rank {number} (process {self._control.pid(number)}) ended without finalizing MPI")
+                self._fail(
+                    1, f"rank {number} (process {self._control.pid(number)}) ended without finalizing MPI", number
+                )
 
     def _on_exit(self, rank: Rank) -> None:
         number, code = rank.number, rank.code or 0
@@ -236,9 +241,9 @@ class Job:
             self._feed.close()
         if code:
             ending = -code in self._signalled or code - 128 in self._signalled
-            self._fail(code if code > 0 else 128 - code, f"rank {number} {_describe(code)}", rank, quiet=ending)
+            self._fail(code if code > 0 else 128 - code, f"rank {number} {_describe(code)}", number, quiet=ending)
         elif self._size > 1 and self._control.has_joined(number) and not self._control.has_finalized(number):
-            self._fail(1, f"rank {number} exited with code 0 but without finalizing MPI", rank)
+            self._fail(1, f"rank {number} exited with code 0 but without finalizing MPI", number)
 
     def _on_signals(self, fd: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -270,7 +275,8 @@ class Job:
     def on_abort(self, rank: int, code: int, message: str) -> None:
         """A rank ends the job."""
         reason = f": {message}" if message else ""
-        self._fail(code & 0xFF or (1 if code else 0), f"rank {rank} called MPI_Abort(MPI_COMM_WORLD, {code}){reason}")
+        message = f"rank {rank} called MPI_Abort(MPI_COMM_WORLD, {code}){reason}"
+        self._fail(code & 0xFF or int(code != 0), message, rank, final=True)
 
     def on_hangup(self, rank: int) -> None:
         """A rank's connection has ended before it finalised; its process should end now, with the better reason."""
@@ -279,20 +285,22 @@ class Job:
 
     # -- ending --------------------------------------------------------------------------------------------------
 
-    def _fail(self, code: int, message: str, rank: Rank | None = None, quiet: bool = False) -> None:
-        """A rank has failed: say so and end the others, or tell them if the job is to go on."""
+    def _fail(self, code: int, message: str, rank: int, *, quiet: bool = False, final: bool = False) -> None:
+        """A rank has failed (-1: it was not even started): say so, and end the others unless the job is to go on.
+
+        Args:
+            quiet: the user knows already, for it was his signal.
+            final: the job cannot go on.
+        """
         if self._stage != _Stage.RUNNING:
             return
         self._code = self._code or code
-        number = rank.number if rank is not None else -1
-        others = sum(other.code is None for other in self._ranks)
-        if self._options.recover and rank is not None:
-            self._say(message)
-            self._control.tell({"type": "lost", "rank": number, "message": message})
-            return
         if not quiet:
-            self._say(f"{message}; ending the other {others}" if rank is not None and others else message)
-        self._tell_end(message, number)
+            self._say(message)
+        if self._options.recover and not final:
+            self._control.tell({"type": "lost", "rank": rank, "message": message})
+        else:
+            self._tell_end(message, rank)
 
     def _tell_end(self, message: str, rank: int) -> None:
         self._control.tell({"type": "abort", "rank": rank, "code": self._code, "message": message})
@@ -341,6 +349,14 @@ class Job:
     def _explain(self, message: str) -> None:
         if self._options.verbose:
             self._say(message)
+
+
+def _open_standard_descriptors() -> None:
+    """Where the launcher was started with one of them closed, see that no file of its own takes the place."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= 2:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    os.close(descriptor)
 
 
 def _may_read_input() -> bool:

@@ -10,11 +10,10 @@ __all__ = ["GroupImpl"]
 class GroupImpl:
     """The process numbers of a group, by rank."""
 
-    __slots__ = ("__weakref__", "_ranks", "permanent", "procs")
+    __slots__ = ("__weakref__", "_ranks", "procs")
 
-    def __init__(self, procs: tuple[int, ...], permanent: bool = False) -> None:
+    def __init__(self, procs: tuple[int, ...]) -> None:
         self.procs = procs
-        self.permanent = permanent
         self._ranks: dict[int, int] | None = None
 
     def rank_of(self, proc: int) -> int:

@@ -11,7 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -72,8 +72,8 @@ class World:
         self.ranks = [Rank(rank, size, tuple(range(size)) if hosts is None else hosts) for rank in range(size)]
         self.messages = 0
         self.rounds = 0
-        self._sends: dict[tuple[int, int], deque[Message]] = {}
-        self._recvs: dict[tuple[int, int], deque[Recv]] = {}
+        self._sends: defaultdict[tuple[int, int], deque[Message]] = defaultdict(deque)
+        self._recvs: defaultdict[tuple[int, int], deque[Recv]] = defaultdict(deque)
         self._matched: list[tuple[int, int]] = []
 
     @property
@@ -120,6 +120,8 @@ class World:
         for step in steps:
             assert step.peer != rank.rank, "a message to oneself"
             assert 0 <= step.peer < rank.size
+            mine: deque[Any]
+            theirs: deque[Any]
             if isinstance(step, Send):
                 message = Message(step, rank.clock + 1, self.eager)
                 rank.next_clock = rank.clock + 1
@@ -128,15 +130,15 @@ class World:
                 self.messages += 1
                 self.rounds = max(self.rounds, message.clock)
                 pair = rank.rank, step.peer
-                self._sends.setdefault(pair, deque()).append(message)
+                mine, theirs = self._sends[pair], self._recvs[pair]
+                mine.append(message)
             else:
                 rank.waiting += 1
                 pair = step.peer, rank.rank
-                self._recvs.setdefault(pair, deque()).append(step)
-            if len(self._sends.get(pair, ())) and len(self._recvs.get(pair, ())):
-                opposite = self._recvs if isinstance(step, Send) else self._sends
-                if len(opposite[pair]) >= len((self._sends if isinstance(step, Send) else self._recvs)[pair]):
-                    self._matched.append(pair)
+                mine, theirs = self._recvs[pair], self._sends[pair]
+                mine.append(step)
+            if len(mine) <= len(theirs):
+                self._matched.append(pair)
         if not rank.waiting:
             rank.clock = rank.next_clock
         return not rank.waiting

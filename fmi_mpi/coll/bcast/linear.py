@@ -14,7 +14,7 @@ def linear(ranks: Ranks, buf: memoryview, root: int) -> Schedule[None]:
     """Copy the root's ``buf`` to all ranks' ``buf``."""
     if ranks.rank != root:
         yield Recv(root, buf)
-    else:
+    elif ranks.size > 1:
         yield [Send(peer, buf) for peer in range(ranks.size) if peer != root]
 
 

@@ -26,7 +26,8 @@ def linear(ranks: Ranks, send: memoryview, recv: memoryview | None, kernel: Kern
     memory = ranks.scratch((size - 1) * nbytes)
     parts = [memory[first : first + nbytes] for first in range(0, len(memory), nbytes)]
     parts.insert(root, recv)
-    yield [Recv(peer, part) for peer, part in enumerate(parts) if peer != root]
+    if size > 1:
+        yield [Recv(peer, part) for peer, part in enumerate(parts) if peer != root]
     total = parts[0]
     for part in parts[1:]:
         kernel(total, part)

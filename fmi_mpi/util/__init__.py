@@ -1,0 +1,1 @@
+"""Utilities on top of ``MPI``; each is a module to be imported by name."""

@@ -1,0 +1,35 @@
+"""Cost formulas against counted frames, exactly."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from fmi_mpi.coll.registry import ALGORITHMS, Algorithm
+
+from .checks import CHECKS, Case
+from .simulator import World
+
+ROWS = [row for rows in ALGORITHMS.values() for row in rows.values() if row.cost() is not None]
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 6])
+@pytest.mark.parametrize("size", range(1, 18))
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row.collective}-{row.name}" for row in ROWS])
+@pytest.mark.parametrize("eager", [True, False], ids=["eager", "rendezvous"])
+def test_formula_is_what_is_sent(row: Algorithm, size: int, blocks: int, eager: bool) -> None:
+    if not row.applies(size, True):
+        pytest.skip("does not apply to this size")
+    nbytes = 2 * blocks * size * (1 << (size.bit_length() - 1))
+    world = World(size, Random(blocks), eager=eager)
+    CHECKS[row.collective](Case(row.load(), world, Random(size), nbytes, even=True))
+    formula = row.cost()
+    assert formula is not None
+    assert formula(size, nbytes) == world.frames
+
+
+def test_every_algorithm_on_known_lengths_has_a_formula() -> None:
+    without = {row.collective for rows in ALGORITHMS.values() for row in rows.values() if row.cost() is None}
+    grouped = {row.collective for rows in ALGORITHMS.values() for row in rows.values() if row.groups}
+    assert all(collective.startswith("object_") or collective in grouped for collective in without)
