@@ -99,8 +99,7 @@ class Message(Handle, family=True):
             world().progress.wait(op)
         if status is not None:
             status._set(op.source, op.tag, op.error, op.count)
-        if op.error:
-            raise MPIError(op.error, op.detail)
+        op.check()
 
     @boundary
     def Recv(self, buf: BufSpec, status: Status | None = None) -> None:
@@ -110,9 +109,7 @@ class Message(Handle, family=True):
     @boundary
     def Irecv(self, buf: BufSpec) -> Request:
         """Start receiving the message into a buffer."""
-        request = Request()
-        request._handle = RequestState(world(), self._receive(buf, False), keep=buf)
-        return request
+        return Request._wrap(RequestState(world(), self._receive(buf, False), keep=buf))
 
     @boundary
     def recv(self, status: Status | None = None) -> Any:
@@ -124,9 +121,7 @@ class Message(Handle, family=True):
     @boundary
     def irecv(self) -> Request:
         """Start receiving the message as an object."""
-        request = Request()
-        request._handle = RequestState(world(), self._receive(None, True), decode=decode_object)
-        return request
+        return Request._wrap(RequestState(world(), self._receive(None, True), decode=decode_object))
 
 
 _NO_PROC_HANDLE = (None, NO_PROC)

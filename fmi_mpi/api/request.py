@@ -60,13 +60,6 @@ def _retire(request: Request) -> Any:
     return state.decode(op)
 
 
-def _raise(op: Operation) -> None:
-    if op.error:
-        raise MPIError(op.error, op.detail)
-    if op.failure is not None:
-        raise op.failure
-
-
 def _wait_one(request: Request, status: Status | None) -> Any:
     op = _operation(request)
     if op is not None and not op.done:
@@ -75,7 +68,7 @@ def _wait_one(request: Request, status: Status | None) -> Any:
     _fill(status, op)
     message = _retire(request)
     if op is not None:
-        _raise(op)
+        op.check()
     return message
 
 
@@ -91,7 +84,7 @@ def _test_one(request: Request, status: Status | None, retire: bool) -> tuple[bo
         return True, None
     message = _retire(request)
     if op is not None:
-        _raise(op)
+        op.check()
     return True, message
 
 
@@ -124,7 +117,7 @@ def _any(requests: Sequence[Request], status: Status | None, wait: bool, retire:
     if not retire:
         return index, True, None
     message = _retire(requests[index])
-    _raise(op)
+    op.check()
     return index, True, message
 
 
@@ -363,8 +356,6 @@ class Request(Handle, family=True):
         if state is None:
             raise MPIError(ERR_REQUEST, "a null request cannot be freed")
         self._handle = None
-        if state.free is not None:
-            state.free()
 
     def free(self) -> None:
         """Let go of the request if it is not null."""

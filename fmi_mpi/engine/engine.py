@@ -12,9 +12,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Callable
 
 from fmi_mpi.constants import ERR_PROC_FAILED, ERR_TRUNCATE
 from fmi_mpi.engine.frames import (
@@ -32,23 +30,14 @@ from fmi_mpi.engine.frames import (
 )
 from fmi_mpi.engine.matching import Matcher
 from fmi_mpi.engine.operations import Message, Operation, Payload, RecvOp, SendOp
+from fmi_mpi.engine.payloads import allocate, first_bytes, joined
 
-__all__ = ["Emit", "Engine", "Link", "allocate"]
+__all__ = ["Emit", "Engine", "Link"]
 
 Emit = Callable[[int, bytes, Payload, object], bool]
 """(peer, header, payload, token) -> True when the payload's memory is free again; else ``sent(token)`` follows."""
 
 RawHeader = bytes | bytearray | memoryview
-
-_NOTHING = memoryview(b"")
-_PAGEWISE = 1 << 16  # from here on, memory that need not be zeroed first is worth a numpy call
-
-
-def allocate(nbytes: int) -> memoryview:
-    """Return fresh writable memory."""
-    if nbytes < _PAGEWISE:
-        return memoryview(bytearray(nbytes))
-    return np.empty(nbytes, np.uint8).data
 
 
 class Link:
@@ -166,13 +155,10 @@ class Engine:
 
     def recv_message(self, message: Message, op: RecvOp) -> None:
         """Receive a message that has been taken out of the queue (by a receive or a matched probe)."""
-        op.source = message.source
-        op.tag = message.tag
-        op.flags = message.flags
-        op.peer = message.peer
+        op.matched(message.peer, message.source, message.tag, message.flags)
         sender = message.sender
         if sender is not None:
-            self._deliver(op, _joined(sender.payload), message.length)
+            self._deliver(op, joined(sender.payload), message.length)
             sender.payload = None
             self._finish_send(sender)
             return
@@ -193,7 +179,7 @@ class Engine:
         if op.done or not self.matcher(context).withdraw(op):
             return False
         op.cancelled = True
-        self._complete(op)
+        op.complete()
         return True
 
     def cancel_send(self, context: int, op: SendOp) -> bool:
@@ -201,30 +187,23 @@ class Engine:
         if op.done or op.peer != self.proc:
             return False
         matcher = self.matcher(context)
-        for key, queue in list(matcher.unexpected.items()):
-            for message in [queue] if isinstance(queue, Message) else list(queue):
-                if message.sender is op:
-                    if isinstance(queue, Message):
-                        del matcher.unexpected[key]
-                    else:
-                        queue.remove(message)
-                        if not queue:
-                            del matcher.unexpected[key]
-                    op.cancelled = True
-                    op.payload = None
-                    self._complete(op)
-                    return True
-        return False
+        message = next((message for message in matcher.messages() if message.sender is op), None)
+        if message is None:
+            return False
+        matcher.drop(message)
+        op.cancelled = True
+        op.payload = None
+        op.complete()
+        return True
 
     def forget(self, context: int) -> None:
         """A communicator is gone: drop what nobody can receive any more and give its credit back."""
         matcher = self.matchers.pop(context, None)
         if matcher is None:
             return
-        for queue in matcher.unexpected.values():
-            for message in [queue] if isinstance(queue, Message) else queue:
-                if message.data is not None and message.sender is None:
-                    self._owe(message.peer, message.length)
+        for message in matcher.messages():
+            if message.data is not None and message.sender is None:
+                self._owe(message.peer, message.length)
 
     # -- frames in (channels.base.Receiver) --------------------------------------------------------------------
 
@@ -314,10 +293,7 @@ class Engine:
         matcher.next_in[peer] = expected + 1
         found = matcher.match(source, tag)
         if found is not None:
-            found.source = source
-            found.tag = tag
-            found.flags = flags
-            found.peer = peer
+            found.matched(peer, source, tag, flags)
             self._matched(peer, flags, number, length)
             buffer = found.buffer
             if buffer is None:
@@ -396,16 +372,13 @@ class Engine:
         matcher = self.matcher(context)
         receive = matcher.match(source, tag)
         if receive is not None:
-            receive.source = source
-            receive.tag = tag
-            receive.flags = flags
-            receive.peer = self.proc
-            self._deliver(receive, _joined(payload), length)
+            receive.matched(self.proc, source, tag, flags)
+            self._deliver(receive, joined(payload), length)
             op.done = True
             return
         message = Message(self.proc, source, tag, flags, length, 0)
         if length <= self.eager_limit and not flags & FLAG_SYNC:
-            message.data = memoryview(bytearray(_joined(payload)))
+            message.data = memoryview(bytearray(joined(payload)))
             op.done = True
         else:
             op.payload = payload
@@ -435,10 +408,7 @@ class Engine:
         if op is None:
             matcher.keep(Message(peer, source, tag, flags, length, number))
         else:
-            op.source = source
-            op.tag = tag
-            op.flags = flags
-            op.peer = peer
+            op.matched(peer, source, tag, flags)
             self._clear(peer, number, length, op)
         if matcher.early:
             self._replay(matcher, peer)
@@ -471,7 +441,7 @@ class Engine:
         op = self._numbered(number, peer)
         if not isinstance(op, SendOp):
             return
-        payload, op.payload = _first_bytes(op.payload, wanted), None
+        payload, op.payload = first_bytes(op.payload, wanted), None
         link = self.link(op.peer)
         owed, link.owed = link.owed, 0
         header = pack_header(DATA, 0, self.proc, owed, 0, 0, 0, 0, wanted, 0, receiver)
@@ -524,46 +494,16 @@ class Engine:
         op.count = length
         if op.finish is not None:
             op.finish(length)
-        op.done = True
-        if op.watcher is not None:
-            op.watcher.completed(op)
+        op.complete()
 
     def _finish_send(self, op: SendOp) -> None:
         op.waits -= 1
         if op.waits == 0:
-            self._complete(op)
-
-    def _complete(self, op: Operation) -> None:
-        op.done = True
-        if op.watcher is not None:
-            op.watcher.completed(op)
+            op.complete()
 
     def _fail(self, op: Operation, reason: str) -> None:
         if op.done:
             return
         op.error = ERR_PROC_FAILED
         op.detail = reason
-        self._complete(op)
-
-
-def _joined(payload: Payload) -> memoryview:
-    """Return a payload as one view, copying only if it is in several."""
-    if payload is None:
-        return _NOTHING
-    if isinstance(payload, memoryview):
-        return payload
-    return payload[0] if len(payload) == 1 else memoryview(b"".join(payload))
-
-
-def _first_bytes(payload: Payload, nbytes: int) -> Payload:
-    """Return the first ``nbytes`` of a payload without copying."""
-    if payload is None or isinstance(payload, memoryview):
-        return None if payload is None else payload[:nbytes]
-    views: list[memoryview] = []
-    views_in: Sequence[memoryview] = payload
-    for view in views_in:
-        if nbytes <= 0:
-            break
-        views.append(view[:nbytes])
-        nbytes -= len(view)
-    return views
+        op.complete()

@@ -44,6 +44,28 @@ def _remove_first(queues: dict[Key, T | deque[T]], key: Key) -> T:
     return entry
 
 
+def _remove(queues: dict[Key, T | deque[T]], entry: T) -> bool:
+    """Remove an entry wherever it stands in its queue; False if it is not there."""
+    key = (entry.source, entry.tag)
+    queue = queues.get(key)
+    if queue is entry:
+        del queues[key]
+        return True
+    if isinstance(queue, deque) and entry in queue:
+        queue.remove(entry)
+        if not queue:
+            del queues[key]
+        return True
+    return False
+
+
+def _entries(queues: dict[Key, T | deque[T]]) -> list[T]:
+    found: list[T] = []
+    for queue in queues.values():
+        found.extend(queue if isinstance(queue, deque) else (queue,))
+    return found
+
+
 class Matcher:
     """The posted receives and the unexpected messages of one context, and its sequence numbers."""
 
@@ -91,17 +113,7 @@ class Matcher:
         if op in self.wild:
             self.wild.remove(op)
             return True
-        key = (op.source, op.tag)
-        queue = self.posted.get(key)
-        if queue is op:
-            del self.posted[key]
-            return True
-        if isinstance(queue, deque) and op in queue:
-            queue.remove(op)
-            if not queue:
-                del self.posted[key]
-            return True
-        return False
+        return _remove(self.posted, op)
 
     def keep(self, message: Message) -> None:
         """Queue a message that no posted receive matches."""
@@ -133,7 +145,12 @@ class Matcher:
 
     def receives(self) -> list[RecvOp]:
         """Return all posted receives, for failure handling."""
-        found = list(self.wild)
-        for queue in self.posted.values():
-            found.extend(queue if isinstance(queue, deque) else (queue,))
-        return found
+        return self.wild + _entries(self.posted)
+
+    def messages(self) -> list[Message]:
+        """Return all unexpected messages."""
+        return _entries(self.unexpected)
+
+    def drop(self, message: Message) -> None:
+        """Remove an unexpected message."""
+        _remove(self.unexpected, message)

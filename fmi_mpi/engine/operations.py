@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, SUCCESS
+from fmi_mpi.errors import MPIError
 
 __all__ = ["Message", "Operation", "Payload", "RecvOp", "SendOp", "Watcher"]
 
@@ -38,6 +39,19 @@ class Operation:
     watcher: Watcher | None = None
     failure: BaseException | None = None
     """What a user's function raised while the operation ran."""
+
+    def complete(self) -> None:
+        """Mark as complete and tell the watcher."""
+        self.done = True
+        if self.watcher is not None:
+            self.watcher.completed(self)
+
+    def check(self) -> None:
+        """Raise what went wrong with a completed operation, if anything."""
+        if self.error:
+            raise MPIError(self.error, self.detail)
+        if self.failure is not None:
+            raise self.failure
 
 
 class SendOp(Operation):
@@ -74,6 +88,13 @@ class RecvOp(Operation):
         self.buffer = buffer
         self.data = buffer
         self.finish = finish
+
+    def matched(self, peer: int, source: int, tag: int, flags: int) -> None:
+        """A message has been found for this receive."""
+        self.peer = peer
+        self.source = source
+        self.tag = tag
+        self.flags = flags
 
 
 class Message:

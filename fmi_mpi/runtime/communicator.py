@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 from fmi_mpi.coll.select import Selector
 from fmi_mpi.coll.steps import Schedule as Steps
 from fmi_mpi.constants import ANY_SOURCE, UNDEFINED
-from fmi_mpi.engine.engine import allocate
 from fmi_mpi.engine.operations import Message, Payload, RecvOp, SendOp
-from fmi_mpi.runtime.schedule import Schedule
+from fmi_mpi.engine.payloads import allocate
+from fmi_mpi.runtime.schedule import COLLECTIVE, Schedule
 
 if TYPE_CHECKING:
     from fmi_mpi.runtime.world import World
 
-__all__ = ["COLLECTIVE", "INTERNAL", "Communicator"]
+__all__ = ["INTERNAL", "Communicator"]
 
-COLLECTIVE = 1
 INTERNAL = 2
 
 _NUMBER_LIMIT = 1 << 30

@@ -45,7 +45,7 @@ class RequestState:
         decode: see above. keep: whatever must live as long as the operation runs.
     """
 
-    __slots__ = ("__weakref__", "cancel", "decode", "free", "keep", "op", "reporting", "restart", "world")
+    __slots__ = ("__weakref__", "cancel", "decode", "keep", "op", "reporting", "restart", "world")
 
     def __init__(
         self,
@@ -62,7 +62,6 @@ class RequestState:
         self.restart = restart
         self.decode = decode
         self.keep = keep
-        self.free: Callable[[], None] | None = None
         self.reporting: Callable[[], None] | None = None
 
     def retire(self) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 
 from fmi_mpi.bootstrap.base import Bootstrap
 from fmi_mpi.channels.base import Address, Channel, ChannelError, Payload
-from fmi_mpi.errors import BootstrapError
 
 __all__ = ["HOST", "Router"]
 
@@ -80,8 +79,3 @@ class Router:
         own = ", ".join(channel.name for channel in self.channels)
         self._lost(peer, f"no common channel: it offers {offered}, this rank has {own}; see --channels")
         return None
-
-
-def single(peer: int, header: bytes, payload: Payload, token: object) -> bool:
-    """The route of a world of one, which never sends to others."""
-    raise BootstrapError(f"process {peer} does not exist in a job of one")

@@ -20,7 +20,7 @@ from fmi_mpi.errors import MPIError
 if TYPE_CHECKING:
     from fmi_mpi.runtime.communicator import Communicator
 
-__all__ = ["Schedule"]
+__all__ = ["COLLECTIVE", "Schedule"]
 
 COLLECTIVE = 1  # the space of collectives in a context number; see ``runtime.communicator``
 
@@ -34,7 +34,6 @@ class Schedule(Operation):
         self.comm = comm
         self.number = number
         self.result: Any = None
-        self.failure: BaseException | None = None
         self._steps = steps
         self._finish = finish
         self._pending = 0
@@ -51,7 +50,7 @@ class Schedule(Operation):
             ops.clear()
             if self.error:
                 steps.close()
-                self._complete()
+                self.complete()
                 return
             try:
                 wanted = next(steps)
@@ -62,16 +61,16 @@ class Schedule(Operation):
                         self.result = self._finish(stop.value)
                     except Exception as error:
                         self.failure = error
-                self._complete()
+                self.complete()
                 return
             except MPIError as error:
                 self.error = error.error_class
                 self.detail = str(error)
-                self._complete()
+                self.complete()
                 return
             except Exception as error:
                 self.failure = error
-                self._complete()
+                self.complete()
                 return
             self._pending = 1
             if type(wanted) is Send or type(wanted) is Recv:
@@ -82,13 +81,6 @@ class Schedule(Operation):
             self._pending -= 1
             if self._pending:
                 return
-
-    def check(self) -> None:
-        """Raise the error of a completed schedule, if it has one."""
-        if self.error:
-            raise MPIError(self.error, self.detail)
-        if self.failure is not None:
-            raise self.failure
 
     def completed(self, operation: Operation) -> None:
         """An operation of the current yield is complete (engine.operations.Watcher)."""
@@ -120,8 +112,3 @@ class Schedule(Operation):
         elif op.error:
             self.error = op.error
             self.detail = op.detail
-
-    def _complete(self) -> None:
-        self.done = True
-        if self.watcher is not None:
-            self.watcher.completed(self)

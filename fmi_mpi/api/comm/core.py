@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from fmi_mpi.api.exception import comm_boundary as boundary
 from fmi_mpi.api.exception import handle_error
 from fmi_mpi.api.objects import Handle
+from fmi_mpi.api.status import Status
 from fmi_mpi.constants import (
     ANY_SOURCE,
     ANY_TAG,
@@ -55,14 +56,13 @@ def check_root(comm: Communicator, root: int) -> None:
         raise MPIError(ERR_ROOT, f"root {root} is not a rank of a communicator of {comm.size}")
 
 
-def complete(comm: Communicator, op: Operation) -> None:
-    """Wait for an operation and raise its error."""
+def complete(comm: Communicator, op: Operation, status: Status | None = None) -> None:
+    """Wait for an operation, tell a status how it went, and raise its error."""
     if not op.done:
         comm.world.progress.wait(op)
-    if op.error:
-        raise MPIError(op.error, op.detail)
-    if op.failure is not None:
-        raise op.failure
+    if status is not None:
+        status._set(op.source, op.tag, op.error, op.count)
+    op.check()
 
 
 class CommCore(Handle):

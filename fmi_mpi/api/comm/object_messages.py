@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fmi_mpi.api.comm.buffered import reserve
 from fmi_mpi.api.comm.core import boundary, check_dest, check_source, complete
-from fmi_mpi.api.comm.point_to_point import BUFFERED, PointToPoint, fill, new_request
+from fmi_mpi.api.comm.point_to_point import BUFFERED, PointToPoint
 from fmi_mpi.api.message import Message, decode_object
 from fmi_mpi.api.request import Request
 from fmi_mpi.api.status import Status
@@ -96,12 +96,7 @@ class ObjectMessages(PointToPoint):
         try:
             comm = self._state()
             op = _post_recv(comm, buf, source, tag)
-            if not op.done:
-                comm.world.progress.wait(op)
-            if status is not None:
-                fill(status, op)
-            if op.error:
-                raise MPIError(op.error, op.detail)
+            complete(comm, op, status)
             return decode_object(op)
         except MPIError as error:
             self._failed(error)
@@ -122,17 +117,14 @@ class ObjectMessages(PointToPoint):
         check_dest(comm, dest, sendtag)
         recv = _post_recv(comm, recvbuf, source, recvtag)
         complete(comm, _post_send(comm, sendobj, dest, sendtag, 0))
-        if not recv.done:
-            comm.world.progress.wait(recv)
-        fill(status, recv)
-        complete(comm, recv)
+        complete(comm, recv, status)
         return decode_object(recv)
 
     def _isend_object(self, obj: Any, dest: int, tag: int, mode: int) -> Request:
         comm = self._state()
         op = _post_send(comm, obj, dest, tag, mode)
         cancel = comm.world.engine.cancel_send
-        return new_request(Request, RequestState(comm.world, op, lambda running: cancel(comm.context, running)))
+        return Request._wrap(RequestState(comm.world, op, lambda running: cancel(comm.context, running)))
 
     @boundary
     def isend(self, obj: Any, dest: int, tag: int = 0) -> Request:
@@ -156,7 +148,7 @@ class ObjectMessages(PointToPoint):
         op = _post_recv(comm, buf, source, tag)
         cancel = comm.world.engine.cancel
         state = RequestState(comm.world, op, lambda running: cancel(comm.context, running), decode=decode_object)
-        return new_request(Request, state)
+        return Request._wrap(state)
 
     def probe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Literal[True]:
         """Wait for a message without receiving it."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fmi_mpi.api.comm.core import CommCore, check_root
+from fmi_mpi.api.comm.core import CommCore, check_root, complete
 from fmi_mpi.api.op import Op
 from fmi_mpi.api.request import Prequest, Request
 from fmi_mpi.coll.steps import Schedule as Steps
@@ -64,13 +64,12 @@ class Plans(CommCore):
     def _run(self, plan: Plan) -> Any:
         comm = self._state()
         schedule = comm.start(*plan())
-        comm.world.progress.wait(schedule)
-        schedule.check()
+        complete(comm, schedule)
         return schedule.result
 
-    def _begin(self, plan: Plan, keep: object = None, decode: Callable[[Any], Any] | None = None) -> Request:
+    def _begin(self, plan: Plan) -> Request:
         comm = self._state()
-        return Request._wrap(RequestState(comm.world, comm.start(*plan()), decode=decode, keep=(plan, keep)))
+        return Request._wrap(RequestState(comm.world, comm.start(*plan()), keep=plan))
 
     def _prepare(self, plan: Plan) -> Prequest:
         comm = self._state()

@@ -9,7 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from fmi_mpi.api.comm.buffered import reserve
 from fmi_mpi.api.comm.core import CommCore, boundary, check_dest, check_source, complete
@@ -28,7 +28,7 @@ from fmi_mpi.runtime.request import RequestState, nothing_received, nothing_sent
 if TYPE_CHECKING:
     from fmi_mpi.typing import BufSpec
 
-__all__ = ["BUFFERED", "PointToPoint", "fill", "new_request", "post_recv", "post_send"]
+__all__ = ["BUFFERED", "PointToPoint", "post_recv", "post_send"]
 
 BUFFERED = 1 << 16  # a local mode flag, never on the wire
 
@@ -53,12 +53,6 @@ def post_recv(comm: Communicator, buf: BufSpec, source: int, tag: int) -> RecvOp
         return nothing_received()
     buffer, finish = message.sink()
     return comm.irecv(source, tag, buffer, finish)
-
-
-def fill(status: Status | None, op: Operation) -> None:
-    """Tell a status how a receive went."""
-    if status is not None:
-        status._set(op.source, op.tag, op.error, op.count)
 
 
 def _send_request(comm: Communicator, op: SendOp | None, keep: object) -> RequestState:
@@ -101,13 +95,7 @@ class PointToPoint(CommCore):
         """
         try:
             comm = self._state()
-            op = post_recv(comm, buf, source, tag)
-            if not op.done:
-                comm.world.progress.wait(op)
-            if status is not None:
-                fill(status, op)
-            if op.error:
-                raise MPIError(op.error, op.detail)
+            complete(comm, post_recv(comm, buf, source, tag), status)
         except MPIError as error:
             self._failed(error)
 
@@ -144,10 +132,7 @@ class PointToPoint(CommCore):
         comm = self._state()
         recv, send = self._exchange(comm, sendbuf, dest, sendtag, recvbuf, source, recvtag)
         complete(comm, send)
-        if not recv.done:
-            comm.world.progress.wait(recv)
-        fill(status, recv)
-        complete(comm, recv)
+        complete(comm, recv, status)
 
     @boundary
     def Sendrecv_replace(
@@ -163,10 +148,7 @@ class PointToPoint(CommCore):
         comm = self._state()
         recv, send = self._exchange_replace(comm, buf, dest, sendtag, source, recvtag)
         complete(comm, send)
-        if not recv.done:
-            comm.world.progress.wait(recv)
-        fill(status, recv)
-        complete(comm, recv)
+        complete(comm, recv, status)
 
     def _exchange(
         self,
@@ -211,7 +193,7 @@ class PointToPoint(CommCore):
     def _isend(self, buf: BufSpec, dest: int, tag: int, mode: int) -> Request:
         comm = self._state()
         op = post_send(comm, buf, dest, tag, mode)
-        return new_request(Request, _send_request(comm, op, buf))
+        return Request._wrap(_send_request(comm, op, buf))
 
     @boundary
     def Isend(self, buf: BufSpec, dest: int, tag: int = 0) -> Request:
@@ -237,7 +219,7 @@ class PointToPoint(CommCore):
     def Irecv(self, buf: BufSpec, source: int = ANY_SOURCE, tag: int = ANY_TAG) -> Request:
         """Start a receive (MPI-4.1, 3.7.2)."""
         comm = self._state()
-        return new_request(Request, _recv_request(comm, post_recv(comm, buf, source, tag), buf))
+        return Request._wrap(_recv_request(comm, post_recv(comm, buf, source, tag), buf))
 
     @boundary
     def Isendrecv(
@@ -252,7 +234,7 @@ class PointToPoint(CommCore):
         """Start sending one message and receiving another."""
         comm = self._state()
         recv, send = self._exchange(comm, sendbuf, dest, sendtag, recvbuf, source, recvtag)
-        return new_request(Request, RequestState(comm.world, Both(recv, send), keep=(sendbuf, recvbuf)))
+        return Request._wrap(RequestState(comm.world, Both(recv, send), keep=(sendbuf, recvbuf)))
 
     @boundary
     def Isendrecv_replace(
@@ -261,7 +243,7 @@ class PointToPoint(CommCore):
         """Start sending a message and receiving another into the same memory."""
         comm = self._state()
         recv, send = self._exchange_replace(comm, buf, dest, sendtag, source, recvtag)
-        return new_request(Request, RequestState(comm.world, Both(recv, send), keep=buf))
+        return Request._wrap(RequestState(comm.world, Both(recv, send), keep=buf))
 
     # -- persistent ----------------------------------------------------------------------------------------------
 
@@ -271,7 +253,7 @@ class PointToPoint(CommCore):
         check_dest(comm, dest, tag)
         state = _send_request(comm, None, buf)
         state.restart = lambda: post_send(comm, buf, dest, tag, mode)
-        return new_request(Prequest, state)
+        return Prequest._wrap(state)
 
     @boundary
     def Send_init(self, buf: BufSpec, dest: int, tag: int = 0) -> Prequest:
@@ -301,7 +283,7 @@ class PointToPoint(CommCore):
         check_source(comm, source, tag)
         state = _recv_request(comm, None, buf)
         state.restart = lambda: post_recv(comm, buf, source, tag)
-        return new_request(Prequest, state)
+        return Prequest._wrap(state)
 
     # -- probe ---------------------------------------------------------------------------------------------------
 
@@ -358,20 +340,11 @@ class Both(Operation):
         self.done = True
 
 
-R = TypeVar("R", bound=Request)
-
-
-def new_request(cls: type[R], state: RequestState) -> R:
-    request = cls.__new__(cls)
-    request._handle = state
-    return request
-
-
 def _probe(comm: Communicator, source: int, tag: int, status: Status | None, how: str, wait: bool) -> Any:
     """Find or take a message; None if there is none and not to wait."""
     check_source(comm, source, tag)
     if source == PROC_NULL:
-        fill(status, nothing_received())
+        complete(comm, nothing_received(), status)
         return NO_PROC
     look: Callable[[int, int], Arrived | None] = getattr(comm, how)
     found = look(source, tag)
