@@ -88,8 +88,6 @@ TABLE: Final = (
     Setting("spin", "FMI_SPIN", _seconds, 200e-6, "Seconds to spin in a wait before yielding the core."),
     Setting("yield_time", "FMI_YIELD", _seconds, 2e-3, "Seconds to yield in a wait before blocking."),
     Setting("join_timeout", "FMI_JOIN_TIMEOUT", _seconds, 60.0, "Seconds to wait for all ranks to join the job."),
-    Setting("progress_thread", "FMI_PROGRESS_THREAD", _boolean, False, "Run a thread that makes progress outside MPI calls."),
-    Setting("shm_ring", "FMI_SHM_RING", parse_size, 0, "Bytes of a shared-memory ring; 0 chooses by job size."),
     Setting("stacks_on_timeout", "FMI_STACKS", _boolean, False, "On SIGUSR1, print the stacks of all threads of a rank."),
 )  # fmt: skip
 _COLLECTIVES: Final = "FMI_COLL_"
@@ -109,8 +107,6 @@ class Settings:
     spin: float
     yield_time: float
     join_timeout: float
-    progress_thread: bool
-    shm_ring: int
     stacks_on_timeout: bool
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:

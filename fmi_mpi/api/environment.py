@@ -65,6 +65,7 @@ _initialized = False
 
 def start() -> None:
     """Initialise at import, as ``rc`` says, and finalise at exit."""
+    fmi_mpi._read_environment(os.environ)
     rc = fmi_mpi.rc
     if rc.initialize:
         Init_thread()
@@ -108,6 +109,8 @@ def join() -> World:
         world = process.initialize()
         if world.size > 1:
             exits.install()
+        if world.settings.stacks_on_timeout:
+            exits.register_stacks()
         world.world.errhandler = world.self.errhandler = errhandler
         _describe(world)
         for hook in on_init:

@@ -44,7 +44,6 @@ class Pickle:
         self._dumps = _pickle.dumps if dumps is None else dumps
         self._loads = _pickle.loads if loads is None else loads
         self._custom_dumps = dumps is not None and dumps is not _pickle.dumps
-        self._custom_loads = loads is not None and loads is not _pickle.loads
         self.PROTOCOL = protocol if protocol is not None or self._custom_dumps else _pickle.HIGHEST_PROTOCOL
         self.THRESHOLD = _THRESHOLD if threshold is None else threshold
 
