@@ -53,6 +53,12 @@ class Datatype(Packing, TypeHolder, family=True):
     def __new__(cls, datatype: Datatype | None = None) -> Self:
         return super().__new__(cls, datatype)
 
+    @classmethod
+    def _wrap(cls, state: Type | None) -> Self:
+        self = object.__new__(cls)
+        self._handle = state
+        return self
+
     def _state(self) -> Type:
         state: Type | None = self._handle
         if state is None:
@@ -139,7 +145,7 @@ class Datatype(Packing, TypeHolder, family=True):
         """Return a copy of the type, with its attributes as their callbacks want it."""
         new = self._wrap(constructors.dup(self._state()))
         if self._state().attributes is not None:
-            copy_attributes(self, new)
+            copy_attributes(self, new._handle)
         return new
 
     Create_dup = Dup

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
+from fmi_mpi.api.buffer import buffer
 from fmi_mpi.api.datatype import Datatype
 from fmi_mpi.api.exception import boundary
 from fmi_mpi.api.objects import Handle
@@ -43,6 +44,10 @@ __all__ = [
 
 _USER_LIMIT = 32
 _users: set[int] = set()
+
+
+def _as_buffer(memory: memoryview) -> buffer:
+    return buffer._of(memory, None)
 
 
 def _max(x: Any, y: Any) -> Any:
@@ -147,7 +152,7 @@ class Op(Handle, family=True):
             raise TypeError("expecting a function")
         if len(_users) >= _USER_LIMIT:
             raise RuntimeError(f"cannot create more than {_USER_LIMIT} user operations; free some first")
-        state = OpImpl("user", bool(commute), None, function)
+        state = OpImpl("user", bool(commute), None, function, _as_buffer)
         _users.add(id(state))
         return cls._wrap(state)
 

@@ -23,6 +23,8 @@ __all__ = [
     "address_of",
     "contiguous",
     "is_buffer",
+    "is_on_device",
+    "item_size",
     "memory_at",
     "readable_bytes",
     "type_of_code",
@@ -33,6 +35,7 @@ EMPTY: Final = memoryview(bytearray())
 _ARRAY: Final = np.ndarray
 _NATIVE: Final = "<" if np.little_endian else ">"
 _FOREIGN: Final = ">" if np.little_endian else "<"
+_HOST: Final = 1  # kDLCPU
 
 Memory = tuple[memoryview, "str | Type"]
 """(bytes, format code or type of an element)"""
@@ -110,6 +113,15 @@ def is_buffer(obj: Any) -> bool:
     return not isinstance(obj, type) and (hasattr(obj, "__dlpack__") or hasattr(obj, "__cuda_array_interface__"))
 
 
+def is_on_device(obj: Any) -> bool:
+    """Return whether an object says that its memory is not the host's; it is taken as the host's all the same."""
+    if type(obj) is _ARRAY:
+        return False
+    if hasattr(obj, "__dlpack_device__"):
+        return bool(obj.__dlpack_device__()[0] != _HOST)
+    return hasattr(obj, "__cuda_array_interface__")
+
+
 # -- acquisition -----------------------------------------------------------------------------------------------------
 
 
@@ -144,13 +156,12 @@ def _from_array(array: np.ndarray[Any, Any], writable: bool) -> Memory:
         raise BufferError("the array is not contiguous")
     if writable and not flags.writeable:
         raise BufferError("the array is read-only")
-    dtype = array.dtype
-    datatype = BY_DTYPE.get(dtype)
+    datatype = BY_DTYPE.get(array.dtype)
+    code = _format_of(array.dtype) if datatype is None else datatype
     if not flags.c_contiguous:
         array = array.T
     nbytes = array.nbytes
-    view = np.ndarray(nbytes, np.uint8, array).data if nbytes else EMPTY
-    return view, _format_of(dtype) if datatype is None else datatype
+    return np.ndarray(nbytes, np.uint8, array).data if nbytes else EMPTY, code
 
 
 def _format_of(dtype: np.dtype[Any]) -> str:
@@ -220,6 +231,14 @@ def type_of_code(code: str | Type) -> Type:
     if found is None:
         found = _CODES[code] = _parsed(code)
     return found
+
+
+def item_size(code: str | Type) -> int:
+    """Return the bytes of an element of a buffer's format; 1 if there is no such datatype."""
+    if isinstance(code, Type):
+        return code.size
+    found = BY_CODE.get(code.lstrip("@=<>!|"))
+    return 1 if found is None else found.size
 
 
 def _parsed(code: str) -> Type:

@@ -84,14 +84,16 @@ def contiguous(old: Type, count: int) -> Type:
 
 def _strided(old: Type, count: int, blocklength: int, stride: int, combiner: int, given: int) -> Type:
     _check_counts((count, blocklength))
-    some = count and old.size
-    bounds = _reach(old, (0, (count - 1) * stride), (blocklength, blocklength)) if some else _NO_BOUNDS
+    bounds = _NO_BOUNDS
+    total = count * blocklength
+    if total and old.size:
+        across, along = (count - 1) * stride, (blocklength - 1) * old.extent
+        bounds = _around(old, min(across, 0) + min(along, 0), max(across, 0) + max(along, 0))
 
     def layout() -> Typemap:
         block = repeated(old.typemap, blocklength, old.extent, old.size)
         return repeated(block, count, stride, blocklength * old.size)
 
-    total = count * blocklength
     counts = (count, blocklength, given)
     return Type(total * old.size, bounds, layout, combiner, (), counts, (old,), ((old, total),), old.align)
 
@@ -168,7 +170,7 @@ def struct(
 
     return Type(
         sum([part.size * count for part, _, count in used]),
-        _struct_bounds(used, 1 if _is_uniform(parts) else align),
+        _struct_bounds(used, parts, align),
         layout,
         combiner,
         (),
@@ -192,16 +194,25 @@ def _is_uniform(parts: Sequence[Type]) -> bool:
     return len(found) == 1
 
 
-def _struct_bounds(used: Sequence[tuple[Type, int, int]], align: int) -> Bounds:
-    """Return the bounds of (type, byte displacement, count) rows, the extent padded to ``align``."""
+def _struct_bounds(used: Sequence[tuple[Type, int, int]], parts: Sequence[Type], align: int) -> Bounds:
+    """Return the bounds of (type, byte displacement, count) rows of a struct of ``parts``."""
     if not used:
         return _NO_BOUNDS
-    reaches = [_reach(part, (at,), (count,)) for part, at, count in used]
-    low = min([lb for lb, _, _, _ in reaches])
-    extent = max([lb + extent for lb, extent, _, _ in reaches]) - low
-    true_low = min([lb for _, _, lb, _ in reaches])
-    true_extent = max([lb + extent for _, _, lb, extent in reaches]) - true_low
-    return low, extent + -extent % align, true_low, true_extent
+    lows, highs, true_lows, true_highs = [], [], [], []
+    for part, at, count in used:
+        reach = (count - 1) * part.extent
+        low, high = (at, at + reach) if reach >= 0 else (at + reach, at)
+        lows.append(low + part.lb)
+        highs.append(high + part.lb + part.extent)
+        if part.size:
+            true_lows.append(low + part.true_lb)
+            true_highs.append(high + part.true_lb + part.true_extent)
+    lb, true_lb = min(lows), min(true_lows, default=0)
+    extent = max(highs) - lb
+    padding = -extent % align
+    if padding and not _is_uniform(parts):
+        extent += padding
+    return lb, extent, true_lb, max(true_highs, default=0) - true_lb
 
 
 def resized(old: Type, lb: int, extent: int) -> Type:
@@ -220,15 +231,6 @@ def _check_order(order: int) -> None:
         raise MPIError(c.ERR_ARG, f"order {order} is neither ORDER_C nor ORDER_F")
 
 
-def _array(
-    old: Type, core: Type, sizes: Sequence[int], combiner: int, integers: tuple[int, ...], counts: tuple[int, ...]
-) -> Type:
-    """Return a part of an array, ``core``, with the bounds of the whole array of ``sizes``."""
-    bounds = (0, math.prod(sizes) * old.extent, *((core.true_lb, core.true_extent) if core.size else (0, 0)))
-    total = core.size // old.size if old.size else 0
-    return Type(core.size, bounds, _same_layout(core), combiner, integers, counts, (old,), ((old, total),), old.align)
-
-
 def subarray(old: Type, sizes: Sequence[int], subsizes: Sequence[int], starts: Sequence[int], order: int) -> Type:
     """Return the part of an array that begins at ``starts`` and has ``subsizes``."""
     _check_order(order)
@@ -238,14 +240,28 @@ def subarray(old: Type, sizes: Sequence[int], subsizes: Sequence[int], starts: S
     for size, subsize, start in dims:
         if subsize < 0 or start < 0 or start + subsize > size:
             raise MPIError(c.ERR_ARG, f"a part of {subsize} from {start} on is not within {size}")
-    core, stride, first = old, old.extent, 0
+    rows: list[tuple[int, int]] = []
+    stride, first, total = old.extent, 0, 1
     for size, subsize, start in reversed(dims) if order == c.ORDER_C else dims:
-        core = hvector(core, subsize, 1, stride)
+        rows.append((subsize, stride))
         first += start * stride
         stride *= size
-    core = hindexed(core, (1,), (first,))
+        total *= subsize
+    reaches = [(subsize - 1) * stride for subsize, stride in rows]
+    low = first + sum([reach for reach in reaches if reach < 0])
+    true_bounds = (old.true_lb + low, old.true_extent + sum(map(abs, reaches))) if total and old.size else (0, 0)
+
+    def layout() -> Typemap:
+        typemap, step = old.typemap, old.size
+        for subsize, apart in rows:
+            typemap = repeated(typemap, subsize, apart, step)
+            step *= subsize
+        return shifted(typemap, first, 0)
+
+    bounds = (0, math.prod(sizes) * old.extent, *true_bounds)
     integers, counts = (len(sizes), order), (*sizes, *subsizes, *starts)
-    return _array(old, core, sizes, c.COMBINER_SUBARRAY, integers, counts)
+    content = ((old, total),)
+    return Type(total * old.size, bounds, layout, c.COMBINER_SUBARRAY, integers, counts, (old,), content, old.align)
 
 
 def darray(
@@ -275,8 +291,11 @@ def darray(
         lengths = [min(block, gsize - start) for start in starts]
         core = hindexed(resized(core, 0, stride), lengths, [start * stride for start in starts])
         stride *= gsize
+    bounds = (0, math.prod(gsizes) * old.extent, *((core.true_lb, core.true_extent) if core.size else (0, 0)))
     integers = (size, rank, len(gsizes), *distribs, *dargs, *psizes, order)
-    return _array(old, core, gsizes, c.COMBINER_DARRAY, integers, tuple(gsizes))
+    counts, content = tuple(gsizes), ((old, core.size // old.size if old.size else 0),)
+    layout = _same_layout(core)
+    return Type(core.size, bounds, layout, c.COMBINER_DARRAY, integers, counts, (old,), content, old.align)
 
 
 def _block_size(gsize: int, distrib: int, darg: int, psize: int) -> int:

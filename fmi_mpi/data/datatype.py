@@ -86,7 +86,7 @@ class Type:
         self.parts = parts
         self.content = content
         self.align = align
-        self.leaves: int = sum([part.leaves * count for part, count in content]) if content else 1
+        self.leaves: int = sum([part.leaves * count for part, count in content]) if content else int(size > 0)
         """Predefined elements in one element."""
         self.name = ""
         self.dtype: np.dtype[Any] | None = None
@@ -107,7 +107,7 @@ class Type:
         size = self.size
         if size != self.extent or size != self.true_extent or self.true_lb or not size:
             return False
-        return self.layout is None or self.typemap == (Block(0, 0, size),)
+        return self.layout is None or (len(self.typemap) == 1 and self.typemap[0] == Block(0, 0, size))
 
     @property
     def named(self) -> bool:

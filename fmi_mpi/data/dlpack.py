@@ -117,6 +117,8 @@ def _tensor_bytes(tensor: _Tensor) -> int:
 def _tensor_format(tensor: _Tensor) -> str:
     dtype = tensor.dtype
     letter = _KINDS.get(dtype.code)
+    if letter == "f" and dtype.lanes == 2:  # complex numbers too wide for the field of bits
+        return f"c{dtype.bits // 4}"
     if dtype.lanes != 1 or letter is None or dtype.bits % 8:
         return "B"
     return f"{letter}{dtype.bits // 8}"

@@ -21,10 +21,10 @@ from fmi_mpi.errors import MPIError
 __all__ = ["OPS", "Kernel", "OpImpl", "UserKernel", "kernel"]
 
 Array = np.ndarray[Any, Any]
-Function = Callable[[Array, Array, Array], object]
-"""(in, inout, out), of which the last two are the same: numpy's own functions are of this form"""
+Function = Callable[..., object]
+"""(in, inout, out=inout): numpy's own functions are of this form"""
 
-UserFunction = Callable[[memoryview, memoryview, Any], Any]
+UserFunction = Callable[[Any, Any, Any], Any]
 
 
 class OpImpl:
@@ -35,11 +35,20 @@ class OpImpl:
         commutative: operands may change places.
         function: combines two arrays; None for a user's operation.
         user: the user's function (inbuf, inoutbuf, datatype).
+        wrap: makes of memory what the user's function gets.
     """
 
-    __slots__ = ("__weakref__", "commutative", "function", "name", "permanent", "user")
+    __slots__ = ("__weakref__", "commutative", "function", "name", "permanent", "user", "wrap")
 
-    def __init__(self, name: str, commutative: bool, function: Function | None, user: UserFunction | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        commutative: bool,
+        function: Function | None,
+        user: UserFunction | None,
+        wrap: Callable[[memoryview], Any] = memoryview,
+    ) -> None:
+        self.wrap = wrap
         self.name = name
         self.commutative = commutative
         self.function = function
@@ -61,30 +70,31 @@ class Kernel:
     def __call__(self, in_: memoryview, inout: memoryview) -> None:
         dtype = self._dtype
         out = np.frombuffer(inout, dtype)
-        self._function(np.frombuffer(in_, dtype), out, out)
+        self._function(np.frombuffer(in_, dtype), out, out=out)
 
 
 class UserKernel:
     """A reduction by a user's function on elements of one type (coll.steps.Kernel).
 
     Args:
-        user: the function. datatype: type of the elements. holder: what the function gets as datatype.
-        commutative: of the operation.
+        op: the operation. datatype: type of the elements. holder: what the function gets as datatype.
     """
 
-    __slots__ = ("_datatype", "_holder", "_user", "commutative", "granule")
+    __slots__ = ("_datatype", "_holder", "_user", "_wrap", "commutative", "granule")
 
-    def __init__(self, user: UserFunction, datatype: Type, holder: Any, commutative: bool) -> None:
-        self._user = user
+    def __init__(self, op: OpImpl, datatype: Type, holder: Any) -> None:
+        assert op.user is not None
+        self._user = op.user
+        self._wrap = op.wrap
         self._datatype = datatype
         self._holder = holder
-        self.commutative = commutative
+        self.commutative = op.commutative
         self.granule = max(datatype.size, 1)
 
     def __call__(self, in_: memoryview, inout: memoryview) -> None:
-        datatype = self._datatype
+        datatype, wrap = self._datatype, self._wrap
         if datatype.dense:
-            self._user(in_, inout, self._holder)
+            self._user(wrap(in_), wrap(inout), self._holder)
             return
         count = len(inout) // self.granule
         low, high = datatype.span(count)
@@ -93,7 +103,7 @@ class UserKernel:
         memories = [memoryview(bytearray(high - low)) for _ in range(2)]
         for packed, memory in zip((in_, inout), memories):
             datatype.unpack(packed, memory, count, -low)
-        given, result = (memory[begin - low : end - low] for memory in memories)
+        given, result = (wrap(memory[begin - low : end - low]) for memory in memories)
         self._user(given, result, self._holder)
         datatype.pack(memories[1], count, inout, -low)
 
@@ -109,7 +119,7 @@ def kernel(op: OpImpl, datatype: Type, holder: Any = None, accumulate: bool = Fa
     if found is not None:
         return found
     if op.user is not None:
-        return UserKernel(op.user, datatype, holder, op.commutative)
+        return UserKernel(op, datatype, holder)
     assert op.function is not None
     if op.name in _ACCUMULATIONS:
         if not accumulate:
@@ -186,7 +196,7 @@ def _on_bfloat16(function: Function) -> Function:
 
     def combine(in_: Array, inout: Array, out: Array) -> None:
         wide = _widened(inout)
-        function(_widened(in_), wide, wide)
+        function(_widened(in_), wide, out=wide)
         bits = wide.view(np.uint32)
         rounded = (bits + (0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
         out[:] = np.where(np.isnan(wide), np.uint16(0x7FC0), rounded)
@@ -215,17 +225,9 @@ def _nothing(in_: Array, inout: Array, out: Array) -> None:
     pass
 
 
-def _largest(in_: Array, inout: Array, out: Array) -> None:
-    np.maximum(in_, inout, out=out)
-
-
-def _smallest(in_: Array, inout: Array, out: Array) -> None:
-    np.minimum(in_, inout, out=out)
-
-
 _FUNCTIONS: Final[dict[str, Function]] = {
-    "MAX": _largest,
-    "MIN": _smallest,
+    "MAX": np.maximum,
+    "MIN": np.minimum,
     "SUM": np.add,
     "PROD": np.multiply,
     "LAND": np.logical_and,

@@ -36,12 +36,14 @@ __all__ = [
     "message_send",
     "message_vector",
     "message_w",
+    "type_named",
     "writable_bytes",
 ]
 
 Finish = Callable[[int], None]
 
 _ndarray: Final = np.ndarray
+_BYTES: Final = BY_CODE["B"]
 _CASTABLE: Final = {np.dtype(code): BY_CODE[code] for code in "?bhilqBHILQefd"}
 """dtypes of which ``memoryview.cast`` knows the format"""
 
@@ -211,6 +213,8 @@ def message_send(spec: Any, rank: int = 0) -> Message:
                 return Message(view, spec.size, datatype, len(view))
             except TypeError:
                 pass  # not C-contiguous, or empty
+    elif type(spec) is bytearray or type(spec) is bytes:
+        return Message(memoryview(spec), len(spec), _BYTES, len(spec))
     return _simple(spec, False, rank, 1)[0]
 
 
@@ -349,14 +353,23 @@ def _raw(buf: Any, writable: bool) -> tuple[memoryview | None, Any]:
 def _memory(buf: Any, kind: Any, writable: bool) -> tuple[memoryview | None, Type | None]:
     """Return the memory of a buffer and its type; None for BOTTOM and for the null datatype."""
     memory, code = _raw(buf, writable)
-    if isinstance(kind, TypeHolder):
-        return memory, _checked(kind._handle)
     if kind is None and code is not None:
         return memory, type_of_code(code)
+    return memory, type_named(kind)
+
+
+def type_named(kind: Any) -> Type | None:
+    """Return the type that a specification names, by a datatype or a character code; None for the null datatype.
+
+    Args:
+        kind: KeyError if it is neither, or an unknown code.
+    """
+    if isinstance(kind, TypeHolder):
+        return _checked(kind._handle)
     found = BY_CODE.get(kind) if isinstance(kind, str) else None
     if found is None:
         raise KeyError(f"cannot map {kind!r} to MPI datatype")
-    return memory, found
+    return found
 
 
 def _checked(datatype: Type | None) -> Type | None:
@@ -424,9 +437,10 @@ def _simple(spec: Any, writable: bool, rank: int, blocks: int) -> tuple[Message,
     memory, datatype = _memory(buf, kind, writable)
     offset = 0 if displ is None else _offset(index(displ), memory, datatype)
     if given is None:
-        entries = _infer(memory, offset, datatype)
-        count, rest = divmod(entries, blocks) if blocks else (0, 0)
-        if rest:
+        count = entries = _infer(memory, offset, datatype)
+        if blocks != 1:
+            count = entries // blocks if blocks else 0
+        if count * blocks != entries:
             raise ValueError(
                 f"message: cannot infer count, number of entries {entries} is not a multiple of required number of "
                 f"blocks {blocks}"
@@ -458,20 +472,19 @@ def _piece(memory: memoryview | None, count: int, offset: int, datatype: Type | 
     nbytes = count * datatype.size
     if not nbytes:
         return Message(EMPTY, count, datatype, 0)
+    if datatype.dense and memory is not None:
+        if offset >= 0 and offset + nbytes <= len(memory):
+            return Message(memory[offset : offset + nbytes], count, datatype, nbytes)
+        raise ValueError(
+            f"message: {count} elements of {datatype.extent} bytes at byte {offset} do not fit in {len(memory)} bytes"
+        )
     low, high = datatype.span(count)
     if memory is None:
         if offset + low <= 0:
             raise MPIError(ERR_BUFFER, "BOTTOM and None need a datatype of absolute addresses")
         return Message(memory_at(offset + low, high - low), count, datatype, nbytes, -low)
-    if offset >= 0 and offset + high <= len(memory):
-        if datatype.dense:
-            return Message(memory[offset : offset + nbytes], count, datatype, nbytes)
-        if offset + low >= 0:
-            return Message(memory, count, datatype, nbytes, offset)
-    if datatype.dense:
-        raise ValueError(
-            f"message: {count} elements of {datatype.extent} bytes at byte {offset} do not fit in {len(memory)} bytes"
-        )
+    if offset + low >= 0 and offset + high <= len(memory):
+        return Message(memory, count, datatype, nbytes, offset)
     outside = memory_at(address_of(memory) + offset + low, high - low, memory.readonly, memory)
     return Message(outside, count, datatype, nbytes, -low)
 

@@ -33,6 +33,7 @@ class Pickle:
     """
 
     __module__ = "fmi_mpi.MPI"
+    __slots__ = ("PROTOCOL", "THRESHOLD", "_custom_dumps", "_dumps", "_loads")
 
     def __init__(
         self,

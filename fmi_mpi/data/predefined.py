@@ -254,10 +254,17 @@ def _is_number(datatype: Type, kinds: str) -> bool:
     return datatype.named and datatype.dtype is not None and datatype.dtype.kind in kinds and datatype.char not in "cU"
 
 
+_CLASSES: Final = {
+    c.TYPECLASS_INTEGER: "INTEGER",
+    c.TYPECLASS_REAL: "REAL",
+    c.TYPECLASS_COMPLEX: "COMPLEX",
+    c.TYPECLASS_LOGICAL: "LOGICAL",
+}
+
+
 def match_size(typeclass: int, size: int) -> Type:
     """Return the Fortran type of a class and a size in bytes."""
-    names = {c.TYPECLASS_INTEGER: "INTEGER", c.TYPECLASS_REAL: "REAL", c.TYPECLASS_COMPLEX: "COMPLEX"}
-    found = TYPES.get(f"{names.get(typeclass, 'LOGICAL')}{size}")
+    found = TYPES.get(f"{_CLASSES.get(typeclass)}{size}")
     if found is None:
         raise MPIError(c.ERR_ARG, f"no datatype of class {typeclass} has {size} bytes")
     return found

@@ -8,6 +8,8 @@ Rules of this file:
 from __future__ import annotations
 
 import ctypes
+import pickle
+import sys
 from typing import Any, Final, Self, final
 
 __all__ = [
@@ -57,9 +59,6 @@ class Constant:
 
     def __reduce__(self) -> str:
         return self._name
-
-    def _exported(self) -> tuple[int | None, int, bool]:
-        return None, 0, False
 
 
 @final
@@ -128,28 +127,38 @@ _fill.argtypes = [
 ]
 _AS_BUFFER: Final = (3 + 17) * ctypes.sizeof(ctypes.c_void_p)
 """Offset of ``tp_as_buffer``: behind the head of three words come 17 other slots, in every CPython since 3.8."""
-_keep: list[Any] = []
 
 
-def exporting(cls: type, owned: bool) -> None:
-    """Let instances of a class export memory through the buffer protocol.
+class _BufferProcs(ctypes.Structure):
+    _fields_ = (("get", ctypes.c_void_p), ("release", ctypes.c_void_p))
 
-    ``cls._exported(self)`` returns (address, nbytes, readonly). Python classes can export only from 3.12 on, and never
-    memory of no object; so the type's ``tp_as_buffer`` is filled in.
 
-    Args:
-        owned: memory views refer to the instance; else to nothing.
-    """
+def _procs(cls: type) -> ctypes.c_void_p:
+    return ctypes.c_void_p.from_address(id(cls) + _AS_BUFFER)
 
-    def get(instance: Any, view: Any, flags: int) -> int:
-        address, nbytes, readonly = instance._exported()
-        return int(_fill(view, id(instance) if owned else None, address, nbytes, readonly, flags))
 
-    getter = _GetBuffer(get)
-    procs = (ctypes.c_void_p * 2)(ctypes.cast(getter, ctypes.c_void_p), None)
-    _keep.extend((getter, procs))
-    ctypes.c_void_p.from_address(id(cls) + _AS_BUFFER).value = ctypes.addressof(procs)
+def _export_nothing(instance: Any, view: Any, flags: int) -> int:
+    """Fill in an empty, writable buffer of no object: a request that cannot fail, as a callback must not."""
+    return int(_fill(view, None, None, 0, 0, flags))
 
+
+_getter: Final = _GetBuffer(_export_nothing)
+_NOTHING: Final = _BufferProcs(ctypes.cast(_getter, ctypes.c_void_p), None)
 
 for _type in (BottomType, InPlaceType, BufferAutomaticType):
-    exporting(_type, owned=False)
+    _procs(_type).value = ctypes.addressof(_NOTHING)
+
+
+def exporting(cls: type) -> None:
+    """Let instances of a class export the memory of their slot ``_export``, a memoryview.
+
+    Python classes can define ``__buffer__`` from 3.12 on. Before, the type's ``tp_as_buffer`` gets the function of
+    ``pickle.PickleBuffer``, which hands every request on to the object in the second word behind its head.
+
+    Args:
+        cls: its slots' names, in alphabetical order, have ``_export`` in second place.
+    """
+    if sys.version_info < (3, 12):
+        source = _BufferProcs.from_address(_procs(pickle.PickleBuffer).value or 0)
+        target = _BufferProcs.from_address(_procs(cls).value or 0)
+        target.get = source.get

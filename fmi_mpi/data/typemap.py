@@ -4,12 +4,14 @@ Rules of this file:
 - A typemap is a tuple of pieces; each says for a set of bytes where they are in memory and where in packed data, so
   that the order of pieces carries no meaning.
 - A ``Block`` is an n-dimensional pattern of equal runs, strided on both sides; a ``Scatter`` is a list of runs.
-- Data moves by one numpy copy for a block, by slices or one index array for a scatter: never element by element.
+- Data moves by one numpy copy for a block, by one index array for a scatter of short runs and by slices for one of long
+  runs: never element by element. Index arrays are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +21,10 @@ __all__ = ["Block", "Scatter", "Typemap", "blocks", "joined", "move", "repeated"
 _FEW = 16  # up to this many pieces are kept as blocks
 _DEEP = 24  # numpy copies at most 32 dimensions
 _LONG = 512  # bytes from which a run of a scatter is worth a copy of its own
+_LOOP = 16  # words from which a run is worth a loop of numpy's
 _CHUNK = 1 << 20  # entries of an index array at a time
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Dim = tuple[int, int, int]
 """(count, stride in memory, stride in packed data), strides in bytes."""
 
@@ -36,12 +38,64 @@ class Block(NamedTuple):
     dims: tuple[Dim, ...] = ()
 
 
-class Scatter(NamedTuple):
+class Scatter:
     """Runs of bytes: the i-th has ``lengths[i]`` bytes at ``offsets[i]`` in memory, ``positions[i]`` when packed."""
 
-    offsets: Ints
-    positions: Ints
-    lengths: Ints
+    __slots__ = ("_gathers", "lengths", "offsets", "positions")
+
+    def __init__(self, offsets: Ints, positions: Ints, lengths: Ints) -> None:
+        self.offsets = offsets
+        self.positions = positions
+        self.lengths = lengths
+        self._gathers: dict[int, _Gather] = {}
+
+    def __iter__(self) -> Iterator[Ints]:
+        return iter((self.offsets, self.positions, self.lengths))
+
+    def gather(self, alignment: int) -> _Gather:
+        """Return what to index, in the widest words that fit the runs and divide ``alignment``."""
+        widest = _word(alignment)
+        found = self._gathers.get(widest)
+        if found is None:
+            found = self._gathers[widest] = _Gather(self, widest)
+        return found
+
+
+class _Gather:
+    """Index arrays of the words of runs.
+
+    Attributes:
+        word: bytes. low, high: bounds of the runs in memory. first, total: bounds in packed data.
+        here: index of each word from ``low`` on. there: from ``first`` on; None if packed data has no gaps.
+    """
+
+    __slots__ = ("first", "here", "high", "low", "there", "total", "word")
+
+    def __init__(self, runs_: Scatter, widest: int) -> None:
+        offsets, positions, lengths = runs_
+        self.low, self.high = int(offsets.min()), int((offsets + lengths).max())
+        self.first, last = int(positions.min()), int((positions + lengths).max())
+        self.total = last - self.first
+        columns = (offsets - self.low, positions - self.first, lengths)
+        merged = widest
+        for column in columns:
+            merged |= int(np.bitwise_or.reduce(column))
+        self.word = _word(merged)
+        self.here = _index(columns[0], lengths, self.word)
+        packed_in_order = bool((columns[1] == np.cumsum(lengths) - lengths).all())
+        self.there = None if packed_in_order else _index(columns[1], lengths, self.word)
+
+
+def _word(number: int) -> int:
+    """Return the widest of 8, 4, 2, 1 that divides a number."""
+    return number & -number & 7 or 8
+
+
+def _index(offsets: Ints, lengths: Ints, word: int) -> Ints:
+    """Return the index of every word of runs."""
+    counts = lengths // word
+    starts = offsets // word - (np.cumsum(counts) - counts)
+    return np.repeat(starts, counts) + np.arange(int(counts.sum()), dtype=np.int64)
 
 
 Typemap = tuple["Block | Scatter", ...]
@@ -53,8 +107,8 @@ def shifted(typemap: Typemap, offset: int, position: int) -> Typemap:
         return typemap
     return tuple(
         Block(piece.offset + offset, piece.position + position, piece.length, piece.dims)
-        if type(piece) is Block
-        else Scatter(piece.offsets + offset, piece.positions + position, piece.lengths)  # type: ignore[union-attr]
+        if isinstance(piece, Block)
+        else Scatter(piece.offsets + offset, piece.positions + position, piece.lengths)
         for piece in typemap
     )
 
@@ -67,7 +121,7 @@ def repeated(typemap: Typemap, count: int, stride: int, step: int) -> Typemap:
         return ()
     return tuple(
         _repeated_block(piece, count, stride, step)
-        if type(piece) is Block and len(piece.dims) < _DEEP
+        if isinstance(piece, Block) and len(piece.dims) < _DEEP
         else _repeated_runs(_scattered((piece,)), count, stride, step)
         for piece in typemap
     )
@@ -96,9 +150,9 @@ def _repeated_runs(piece: Scatter, count: int, stride: int, step: int) -> Scatte
 
 def _scattered(typemap: Typemap) -> Scatter:
     """Return a typemap as runs, piece after piece."""
-    found = [_runs_of(piece) if type(piece) is Block else piece for piece in typemap]
+    found = [_runs_of(piece) if isinstance(piece, Block) else piece for piece in typemap]
     if len(found) == 1:
-        return found[0]  # type: ignore[return-value]
+        return found[0]
     columns = zip(*found)
     return Scatter(*(np.concatenate(column) for column in columns))
 
@@ -139,8 +193,8 @@ def joined(pieces: Sequence[Block | Scatter]) -> Typemap:
     for piece in pieces:
         last = result[-1] if result else None
         if (
-            type(piece) is Block
-            and type(last) is Block
+            isinstance(piece, Block)
+            and isinstance(last, Block)
             and not piece.dims
             and not last.dims
             and piece.offset == last.offset + last.length
@@ -149,7 +203,7 @@ def joined(pieces: Sequence[Block | Scatter]) -> Typemap:
             result[-1] = Block(last.offset, last.position, last.length + piece.length)
         else:
             result.append(piece)
-    if len(result) > _FEW and sum(type(piece) is Block for piece in result) > _FEW:
+    if len(result) > _FEW and sum(isinstance(piece, Block) for piece in result) > _FEW:
         return _simplest(runs(tuple(result)))
     return tuple(result)
 
@@ -228,11 +282,11 @@ def move(
         pack: from memory to packed data, else the other way.
     """
     for piece in typemap:
-        if type(piece) is Block:
+        if isinstance(piece, Block):
             whole = _repeated_block(piece, count, extent, size) if count > 1 else piece
             _move_block(whole, memory, origin, packed, pack)
         else:
-            _move_scatter(piece, count, extent, size, memory, origin, packed, pack)  # type: ignore[arg-type]
+            _move_scatter(piece, count, extent, size, memory, origin, packed, pack)
 
 
 def _move_block(piece: Block, memory: memoryview, origin: int, packed: memoryview, pack: bool) -> None:
@@ -244,24 +298,24 @@ def _move_block(piece: Block, memory: memoryview, origin: int, packed: memoryvie
         else:
             memory[offset : offset + length] = packed[position : position + length]
         return
-    word = _word(length)
+    item, number = _items(length)
     counts, strides, steps = zip(*dims)
-    shape = (*counts, length // word)
-    dtype = _WORDS[word]
-    spread = np.ndarray(shape, dtype, memory, offset, (*strides, word))
-    dense = np.ndarray(shape, dtype, packed, position, (*steps, word))
+    if number > 1:
+        counts, strides, steps = (*counts, number), (*strides, item.itemsize), (*steps, item.itemsize)
+    spread = np.ndarray(counts, item, memory, offset, strides)
+    dense = np.ndarray(counts, item, packed, position, steps)
     if pack:
         np.copyto(dense, spread)
     else:
         np.copyto(spread, dense)
 
 
-_WORDS = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
-
-
-def _word(number: int) -> int:
-    """Return the widest of 8, 4, 2, 1 that divides a number."""
-    return number & -number & 7 or 8
+@functools.lru_cache(256)
+def _items(length: int) -> tuple[np.dtype[Any], int]:
+    """Return what numpy copies a run of bytes fastest as: a dtype and how many of it."""
+    word = _word(length)
+    number = length // word
+    return (_WORDS[word], number) if number == 1 or number > _LOOP else (np.dtype((np.void, length)), 1)
 
 
 def _move_scatter(
@@ -274,36 +328,39 @@ def _move_scatter(
     packed: memoryview,
     pack: bool,
 ) -> None:
-    offsets, positions, lengths = piece
-    number = len(offsets)
-    if int(lengths.sum()) >= number * _LONG:
+    if int(piece.lengths.sum()) >= len(piece.lengths) * _LONG:
         _move_runs(piece, count, extent, size, memory, origin, packed, pack)
         return
-    flat, target = np.frombuffer(memory, np.uint8), np.frombuffer(packed, np.uint8)
-    merged = int(np.bitwise_or.reduce(offsets - offsets[0]) | np.bitwise_or.reduce(lengths))
-    merged |= int(np.bitwise_or.reduce(positions)) | target.ctypes.data
-    merged |= (flat.ctypes.data + origin + int(offsets[0])) | (extent | size if count > 1 else 0)
-    word = _word(merged)
-    base = (origin + int(offsets[0])) % word
-    words = flat[base : base + (len(flat) - base) // word * word].view(_WORDS[word])
-    packed_words = target[: len(target) // word * word].view(_WORDS[word])
-    here = _index(offsets + (origin - base), lengths, word)
-    there = _index(positions, lengths, word)
+    lowest, first = int(piece.offsets[0]), int(piece.positions[0])
+    alignment = (_address(memory) + origin + lowest) | (_address(packed) + first) | (extent | size if count > 1 else 0)
+    gather = piece.gather(alignment)
+    word, here = gather.word, gather.here
+    below = min((count - 1) * extent, 0)
+    spread = _words(memory, origin + gather.low + below, gather.high - gather.low + (count - 1) * abs(extent), word)
     at_once = max(1, _CHUNK // len(here))
-    for first in range(0, count, at_once):
-        times = np.arange(first, min(first + at_once, count), dtype=np.int64)[:, None]
-        from_, to = (here + times * (extent // word)).ravel(), (there + times * (size // word)).ravel()
-        if pack:
-            packed_words[to] = words[from_]
+    for start in range(0, count, at_once):
+        number = min(at_once, count - start)
+        begin = gather.first + start * size
+        if count > 1:
+            times = np.arange(start, start + number, dtype=np.int64)[:, None]
+            here = gather.here + (times * extent - below) // word
+        if gather.there is None:
+            shape = (number, len(gather.here)) if count > 1 else here.shape
+            strides = (size, word) if count > 1 else (word,)
+            dense = np.ndarray(shape, _WORDS[word], packed, begin, strides)
+            if not pack:
+                spread[here] = dense
+            elif dense.flags.c_contiguous:
+                np.take(spread, here, out=dense, mode="clip")
+            else:
+                dense[...] = spread[here]
         else:
-            words[from_] = packed_words[to]
-
-
-def _index(offsets: Ints, lengths: Ints, word: int) -> Ints:
-    """Return the index of every word of runs."""
-    counts = lengths // word
-    starts = offsets // word - (np.cumsum(counts) - counts)
-    return np.repeat(starts, counts) + np.arange(int(counts.sum()), dtype=np.int64)
+            dense = _words(packed, begin, gather.total + (number - 1) * size, word)
+            there = gather.there + np.arange(number, dtype=np.int64)[:, None] * (size // word)
+            if pack:
+                dense[there] = spread[here]
+            else:
+                spread[here] = dense[there]
 
 
 def _move_runs(
@@ -316,6 +373,25 @@ def _move_runs(
     packed: memoryview,
     pack: bool,
 ) -> None:
-    for offset, position, length in zip(*(column.tolist() for column in piece)):
-        run = Block(offset, position, length)
-        _move_block(_repeated_block(run, count, extent, size) if count > 1 else run, memory, origin, packed, pack)
+    table = zip(*(column.tolist() for column in piece))
+    if count > 1:
+        for run in table:
+            _move_block(_repeated_block(Block(*run), count, extent, size), memory, origin, packed, pack)
+    elif pack:
+        for offset, position, length in table:
+            packed[position : position + length] = memory[origin + offset : origin + offset + length]
+    else:
+        for offset, position, length in table:
+            memory[origin + offset : origin + offset + length] = packed[position : position + length]
+
+
+_WORDS = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
+
+
+def _words(view: memoryview, start: int, nbytes: int, word: int) -> np.ndarray[Any, Any]:
+    """Return bytes of a view as words; raises TypeError if the view is too short."""
+    return np.ndarray((nbytes // word,), _WORDS[word], view, start)
+
+
+def _address(view: memoryview) -> int:
+    return int(np.frombuffer(view, np.uint8).ctypes.data)

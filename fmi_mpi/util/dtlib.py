@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from fmi_mpi import MPI
+from fmi_mpi.api.datatype import typealign, typecode
 
 if TYPE_CHECKING:
     from numpy import dtype as Dtype
@@ -99,7 +100,7 @@ def to_numpy_dtype(datatype: MPI.Datatype) -> Dtype[Any]:
 
 
 def _describe(datatype: MPI.Datatype) -> Described:
-    code, align = MPI._typecode(datatype), MPI._typealign(datatype)
+    code, align = typecode(datatype), typealign(datatype)
     if code is not None and align is not None:
         return _dtype(datatype.typestr if datatype.typechar == "U" else code), align
     for pair, codes in _PAIRS:
@@ -144,7 +145,7 @@ def _describe_derived(
                     part.free()
         case "VALUE_INDEX":
             pair = arguments["value"], arguments["index"]
-            return _pair(",".join(part.tocode() for part in pair), max(MPI._typealign(part) or 1 for part in pair))
+            return _pair(",".join(part.tocode() for part in pair), max(typealign(part) or 1 for part in pair))
     raise ValueError(f"a datatype made by {combiner} of {base.name or 'a derived datatype'} has no numpy dtype")
 
 
