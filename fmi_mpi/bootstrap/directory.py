@@ -1,7 +1,8 @@
 """Meeting in a private directory: for ranks of one host whose launcher is not ours (mpirun, mpiexec, srun).
 
 Rules of this file:
-- ``claim.N`` names the process that is rank N, ``rank.N`` is its record, ``closed.N`` says that it has left in order.
+- ``claim.N`` names the process that is rank N, ``rank.N`` is its record, ``finalized.N`` says that its end is no
+  failure, ``closed.N`` that it does not need the directory any more.
 - Whoever claims first makes the job's ``secret``. Claims and departures happen under the directory's lock.
 - A living claimant keeps its rank: another process with that rank is its child and is told so. A dead one that
   left in order belongs to an earlier program of the same launch, which is waited for. When no claimant lives, the
@@ -117,7 +118,7 @@ class DirectoryBootstrap:
     def finalized(self) -> None:
         """Leave in order: from now on this process's end is not news."""
         if os.getpid() == self._pid and not self._closed:
-            private.write(self._path, f"closed.{self._rank}", "")
+            private.write(self._path, f"finalized.{self._rank}", "")
 
     def close(self) -> None:
         """Leave; the last one removes the directory. Idempotent."""
@@ -125,7 +126,7 @@ class DirectoryBootstrap:
             return
         self._closed = True
         with private.locked(self._path) as held:
-            if not held:
+            if not held or self._claimant(self._rank) != private.process_key(self._pid):
                 return
             private.write(self._path, f"closed.{self._rank}", "")
             if not any(self._stays(rank) for rank in range(self._size)):
@@ -159,7 +160,7 @@ class DirectoryBootstrap:
             raise RankTaken(f"rank {self._rank} is taken by process {owner.split()[0]}")
         if not any(self._stays(rank) for rank in range(self._size)):
             private.remove(self._path)
-        elif not self._has_closed(self._rank):
+        elif not self._has("closed", self._rank):
             raise BootstrapError(f"rank {self._rank} of this {self._launcher} has died; start the job again")
         return False
 
@@ -179,17 +180,18 @@ class DirectoryBootstrap:
         except FileNotFoundError:
             raise BootstrapError(f"rank {self._rank}: {self._path} has vanished; the job has ended") from None
 
-    def _has_closed(self, rank: int) -> bool:
-        return os.path.exists(os.path.join(self._path, f"closed.{rank}"))
+    def _has(self, mark: str, rank: int) -> bool:
+        return os.path.exists(os.path.join(self._path, f"{mark}.{rank}"))
 
     def _died(self, rank: int) -> bool:
         owner = self._claimant(rank)
-        return bool(owner) and not private.alive(owner) and not self._has_closed(rank)
+        left = self._has("finalized", rank) or self._has("closed", rank)
+        return bool(owner) and not private.alive(owner) and not left
 
     def _stays(self, rank: int) -> bool:
         """Tell whether a rank still needs the directory."""
         owner = self._claimant(rank)
-        return bool(owner) and private.alive(owner) and not self._has_closed(rank)
+        return bool(owner) and private.alive(owner) and not self._has("closed", rank)
 
     def _raise_if_hopeless(self, missing: Sequence[int]) -> None:
         for event in self.events():

@@ -82,6 +82,10 @@ class Control:
         """Tell whether a process has claimed the rank."""
         return rank in self._claims
 
+    def missing(self) -> list[int]:
+        """Return the ranks that have not published their record."""
+        return sorted(set(range(self._size)) - set(self._records))
+
     def has_finalized(self, rank: int) -> bool:
         """Tell whether the rank has finalised, so that its end is no failure."""
         return rank in self._finalized
@@ -178,8 +182,7 @@ class Control:
             self._waiting.add(peer.rank)
             self._tell_waiting()
         elif kind == "who":
-            missing = sorted(set(range(self._size)) - set(self._records))
-            self._send(peer, encode({"type": "missing", "ranks": missing}))
+            self._send(peer, encode({"type": "missing", "ranks": self.missing()}))
         elif kind == "abort":
             self._watcher.on_abort(peer.rank, int(message["code"]), str(message["message"]))
         elif kind == "finalized":

@@ -326,7 +326,9 @@ class Job:
         if self._stage != _Stage.RUNNING:
             return
         self._code = TIMED_OUT
-        self._say(f"the job has not ended within {self._options.timeout:g} s (--timeout); stacks of its ranks follow")
+        missing = ", ".join(map(str, self._control.missing()))
+        absent = f"; rank {missing} has not joined" if missing else ""
+        self._say(f"the job has not ended within {self._options.timeout:g} s (--timeout){absent}; stacks follow")
         for rank in self._ranks:
             if rank.code is None:
                 rank.mergers[1].prefix = b"[%d] " % rank.number
