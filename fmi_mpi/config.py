@@ -82,11 +82,12 @@ class Setting:
 
 
 TABLE: Final = (
-    Setting("channels", "FMI_CHANNELS", _names, ("tcp",), "Channels to use, in order of preference."),
+    Setting("channels", "FMI_CHANNELS", _names, ("shm", "tcp"), "Channels to use, in order of preference."),
     Setting("eager_limit", "FMI_EAGER_LIMIT", parse_size, 64 << 10, "Largest payload sent without asking the receiver."),
     Setting("credit", "FMI_CREDIT", parse_size, 16 << 20, "Unexpected bytes that one sender may leave at a receiver."),
     Setting("spin", "FMI_SPIN", _seconds, 200e-6, "Seconds to spin in a wait before yielding the core."),
     Setting("yield_time", "FMI_YIELD", _seconds, 2e-3, "Seconds to yield in a wait before blocking."),
+    Setting("shm_ring", "FMI_SHM_RING", parse_size, 0, "Bytes of a shared-memory ring; 0 chooses by the job's size."),
     Setting("join_timeout", "FMI_JOIN_TIMEOUT", _seconds, 60.0, "Seconds to wait for all ranks to join the job."),
     Setting("stacks_on_timeout", "FMI_STACKS", _boolean, False, "On SIGUSR1, print the stacks of all threads of a rank."),
 )  # fmt: skip
@@ -106,6 +107,7 @@ class Settings:
     credit: int
     spin: float
     yield_time: float
+    shm_ring: int
     join_timeout: float
     stacks_on_timeout: bool
 

@@ -19,6 +19,7 @@ from fmi_mpi.errors import ConfigError
 __all__ = ["CHANNELS", "Membership", "create"]
 
 CHANNELS: Final = {
+    "shm": "fmi_mpi.channels.shm",
     "tcp": "fmi_mpi.channels.tcp",
 }
 """Name -> module that has ``create(membership, receiver) -> Channel``."""

@@ -18,7 +18,7 @@ import socket
 from collections.abc import Mapping, Sequence
 
 from fmi_mpi.channels.base import Address, Capabilities, ChannelError, Payload, Receiver
-from fmi_mpi.channels.tcp.connection import COPY_LIMIT, Connection
+from fmi_mpi.channels.tcp.connection import Connection
 from fmi_mpi.channels.tcp.handshake import (
     CHALLENGE_SIZE,
     HELLO_SIZE,
@@ -34,6 +34,7 @@ __all__ = ["TcpChannel"]
 
 _BUFFER = 1 << 18
 _BACKLOG = 1024
+_COPY_LIMIT = 1 << 16
 _DIALS = 8
 _READ = select.EPOLLIN
 _WRITE = select.EPOLLOUT
@@ -175,7 +176,7 @@ class TcpChannel:
         first = peer not in self._waiting
         queue = self._waiting.setdefault(peer, [])
         views = [] if payload is None else [payload] if isinstance(payload, memoryview) else list(payload)
-        copied = sum(map(len, views)) <= COPY_LIMIT
+        copied = sum(map(len, views)) <= _COPY_LIMIT
         if copied:
             queue.append((header, memoryview(b"".join(views)) if views else None, None))
         else:

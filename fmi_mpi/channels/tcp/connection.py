@@ -3,8 +3,8 @@
 Rules of this file:
 - Reading: whole small frames are taken out of one shared buffer without copying; a frame that is not complete
   yet is given its sink by the receiver, and the rest is read straight into it.
-- Writing: straight from the caller's memory by one ``sendmsg``; what the kernel does not take is queued. The rest
-  of a small payload is copied, so that its sender need not wait.
+- Writing: straight from the caller's memory by one ``sendmsg``; what the kernel does not take is queued, and the
+  sender waits for it: only while it waits does somebody write the rest.
 """
 
 from __future__ import annotations
@@ -18,8 +18,18 @@ from fmi_mpi.engine.frames import HEADER_SIZE
 
 __all__ = ["Connection"]
 
-COPY_LIMIT = 1 << 16
+_VIEWS = 1024  # the most that one sendmsg takes (IOV_MAX)
 _LENGTH = slice(40, 48)  # the header's ``length`` field
+
+
+class _Frame:
+    """What the kernel has not taken yet of a frame."""
+
+    __slots__ = ("token", "views")
+
+    def __init__(self, views: list[memoryview | bytes], token: object) -> None:
+        self.views = views
+        self.token = token
 
 
 class Connection:
@@ -30,7 +40,7 @@ class Connection:
     def __init__(self, sock: socket.socket, peer: int) -> None:
         self.sock = sock
         self.peer = peer
-        self.queue: deque[tuple[memoryview, object]] = deque()
+        self.queue: deque[_Frame] = deque()
         self.rest = b""  # beginning of a header
         self.sink: memoryview | None = None  # where the current payload's rest goes
         self.missing = 0
@@ -53,39 +63,30 @@ class Connection:
         done = 0
         if not self.queue:
             try:
-                done = self.sock.sendmsg(views)
+                done = self.sock.sendmsg(views if len(views) <= _VIEWS else views[:_VIEWS])
             except BlockingIOError:
                 pass
             if done == total:
                 return True
-        return self._enqueue(views, done, token)
-
-    def _enqueue(self, views: Sequence[memoryview | bytes], done: int, token: object) -> bool:
-        remaining = _after(views, done)
-        if sum(map(len, remaining)) <= COPY_LIMIT:
-            self.queue.append((memoryview(b"".join(remaining)), None))
-            return True
-        for view in remaining[:-1]:
-            self.queue.append((memoryview(view), None))
-        self.queue.append((memoryview(remaining[-1]), token))
-        return token is None
+        self.queue.append(_Frame(_after(views, done), token))
+        return False
 
     def flush(self, receiver: Receiver) -> bool:
         """Write what is queued; True if anything went out."""
         moved = False
-        while self.queue:
-            view, token = self.queue[0]
+        queue = self.queue
+        while queue:
+            frame = queue[0]
             try:
-                done = self.sock.send(view)
+                done = self.sock.sendmsg(frame.views[:_VIEWS])
             except BlockingIOError:
                 return moved
             moved = True
-            if done < len(view):
-                self.queue[0] = (view[done:], token)
-                continue
-            self.queue.popleft()
-            if token is not None:
-                receiver.sent(token)
+            frame.views = _after(frame.views, done)
+            if not frame.views:
+                queue.popleft()
+                if frame.token is not None:
+                    receiver.sent(frame.token)
         return moved
 
     # -- reading -------------------------------------------------------------------------------------------------

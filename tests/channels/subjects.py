@@ -1,0 +1,65 @@
+"""The channels under test, as the conformance suite wants them. A new channel is one more entry of ``SUBJECTS``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from fmi_mpi.channels.base import Channel, Receiver
+from fmi_mpi.channels.conformance import Subject
+from fmi_mpi.channels.registry import Membership
+from fmi_mpi.channels.shm import ShmChannel
+from fmi_mpi.channels.tcp import TcpChannel
+from fmi_mpi.config import Settings
+
+__all__ = ["SUBJECTS", "subject", "write_into_ring"]
+
+JOB = "conformance"
+SECRET = b"the key of the job"
+
+
+def write_into_ring(channel: Channel, peer: int, data: bytes) -> None:
+    """Put bytes where the peer expects the next entry, as a peer with a broken channel could."""
+    outgoing = cast(ShmChannel, channel)._outgoing[peer]
+    data = data[: outgoing._ring // 2]
+    size = (len(data) + 63) & -64
+    at = outgoing._reserve(size)
+    outgoing._memory[at : at + len(data)] = data
+    outgoing._tail += size
+    outgoing._publish()
+
+
+def write_into_socket(channel: Channel, peer: int, data: bytes) -> None:
+    cast(TcpChannel, channel)._connections[peer].sock.send(data)
+
+
+def subject(name: str, label: str = "", **variables: str) -> Subject:
+    """Return the registered channel ``name`` as a subject, with these settings."""
+    settings = Settings(variables)
+
+    def make(proc: int, size: int, receiver: Receiver) -> Channel:
+        membership = Membership(proc, size, JOB, SECRET, settings)
+        return cast(Channel, import_module(f"fmi_mpi.channels.{name}").create(membership, receiver))
+
+    tamper = {"shm": write_into_ring, "tcp": write_into_socket}.get(name)
+    return Subject(label or name, make, tamper)
+
+
+def without_direct_copies() -> Subject:
+    """Shared memory where the kernel denies access to other address spaces."""
+    usual = subject("shm")
+
+    def make(proc: int, size: int, receiver: Receiver) -> Channel:
+        channel = cast(ShmChannel, usual.make(proc, size, receiver))
+        channel._spaces.probe = lambda pid, address, expected: False  # type: ignore[method-assign]
+        return channel
+
+    return Subject("shm-no-direct", make, write_into_ring)
+
+
+SUBJECTS = (
+    subject("shm"),
+    without_direct_copies(),
+    subject("shm", "shm-small-ring", FMI_SHM_RING="4KiB"),
+    subject("tcp"),
+)
