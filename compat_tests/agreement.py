@@ -12,8 +12,9 @@ import faulthandler
 import os
 import re
 import threading
+import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -21,13 +22,15 @@ import pytest
 
 PASSED, SKIPPED, FAILED = 1, 2, 4
 LINGER = 3.0
+PAUSE = 1e-4
 
 
 class Agreement:
-    """The ranks of a run, seen through a private communicator of one implementation."""
+    """The ranks of a run, seen through a private communicator of the first implementation."""
 
-    def __init__(self, mpi: Any) -> None:
-        self.mpi = mpi
+    def __init__(self, modules: Sequence[Any]) -> None:
+        mpi = self.mpi = modules[0]
+        self.others = modules[1:]
         self.comm = mpi.COMM_WORLD.Dup()
         self.rank: int = self.comm.Get_rank()
         self.size: int = self.comm.Get_size()
@@ -40,7 +43,11 @@ class Agreement:
         if self.size == 1:
             return kind, ""
         union = array("i", [kind])
-        self.comm.Allreduce(self.mpi.IN_PLACE, union, self.mpi.BOR)
+        request = self.comm.Iallreduce(self.mpi.IN_PLACE, union, self.mpi.BOR)
+        while not request.Test():
+            for mpi in self.others:  # progress: a peer may still be receiving what this rank has sent
+                mpi.COMM_SELF.Iprobe()
+            time.sleep(PAUSE)  # leaves the cores to the ranks that are still in the test
         if union[0] == PASSED:
             return PASSED, ""
         texts = self.comm.allgather(text if kind != PASSED else "")

@@ -82,7 +82,9 @@ def freeze(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype.char in "gG":  # items of a long double would stay numpy's
             return ("long", freeze(value.astype(value.dtype.char.translate({103: "d", 71: "D"}))))
-        items = value.tolist() if value.size < DIGEST_FROM else hashlib.sha256(np.ascontiguousarray(value)).hexdigest()
+        items = (
+            value.tolist() if value.size < DIGEST_FROM else hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
+        )
         return ("array", value.dtype.str, value.shape, freeze(items))
     if isinstance(value, tuple | list):
         return type(value)(map(freeze, value))

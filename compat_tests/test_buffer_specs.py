@@ -173,7 +173,7 @@ def offsets(n: int) -> list[int]:
 
 VECTORS: dict[str, Callable[[Any, Any, int], Any]] = {
     "counts": lambda MPI, a, n: [a, counts(n)],
-    "counts in a tuple": lambda MPI, a, n: (a, tuple(counts(n))),
+    "tuple": lambda MPI, a, n: (a, counts(n)),
     "counts in an array": lambda MPI, a, n: [a, np.array(counts(n))],
     "counts and type": lambda MPI, a, n: [a, counts(n), MPI.INT],
     "counts, offsets": lambda MPI, a, n: [a, (counts(n), offsets(n))],
@@ -203,7 +203,6 @@ def test_vector_forms(MPI: Any, comm: Any, form: str, record: Any) -> None:
 WIDE: dict[str, Callable[[Any, Any, int], Any]] = {
     "counts, offsets, types": lambda MPI, a, n: [a, ([2] * n, [8 * p for p in range(n)]), [MPI.INT] * n],
     "four items": lambda MPI, a, n: [a, [2] * n, [8 * p for p in range(n)], [MPI.INT] * n],
-    "types only": lambda MPI, a, n: [a, [MPI.INT] * n],
     "one type": lambda MPI, a, n: [a, [2] * n, [8 * p for p in range(n)], MPI.INT],
 }
 

@@ -98,7 +98,7 @@ def test_alltoall(MPI: Any, comm: Any, call: str, count: int, inplace: bool, rec
 def total(comm: Any, count: int, ranks: int | None = None) -> np.ndarray[Any, Any]:
     """Return the sum of the first so many ranks' values."""
     seeds = range(comm.Get_size() if ranks is None else ranks)
-    return np.sum([values("d", count, peer) for peer in seeds] or [np.zeros(count)], axis=0)
+    return sum((values("d", count, peer) for peer in seeds), np.zeros(count))
 
 
 @counts

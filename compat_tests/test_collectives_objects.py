@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from compat_tests.support import COMMS, freeze, outcome
 
 pytestmark = pytest.mark.parametrize("comm", COMMS, indirect=True)
 roots = pytest.mark.parametrize("root", ["first", "last"])
-KINDS = {
+KINDS: dict[str, Callable[[int], Any]] = {
     "number": lambda peer: peer * 3,
     "text": lambda peer: "ab☃" * peer,
     "nested": lambda peer: {"rank": peer, "data": [(peer, None)] * peer},
@@ -71,7 +72,7 @@ def test_barrier(MPI: Any, comm: Any, record: Any) -> None:
     record(comm.barrier())
 
 
-OPERATIONS = {
+OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "SUM": lambda MPI: MPI.SUM,
     "PROD": lambda MPI: MPI.PROD,
     "MAX": lambda MPI: MPI.MAX,
@@ -85,7 +86,7 @@ OPERATIONS = {
     "REPLACE": lambda MPI: MPI.REPLACE,
     "NO_OP": lambda MPI: MPI.NO_OP,
     "python": lambda MPI: operator.add,
-    "nested": lambda MPI: lambda a, b: f"({a}{b})",
+    "in order": lambda MPI: lambda a, b: f"{a}{b}",
 }
 
 

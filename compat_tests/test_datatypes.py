@@ -171,9 +171,10 @@ def test_reduction_of_a_strided_type_is_refused(MPI: Any, comm: Any, record: Any
 def test_structured_array(MPI: Any, comm: Any, record: Any) -> None:
     """A record type of numpy as a struct with the extent of the record."""
     before, after = neighbours(comm)
-    layout = np.dtype([("x", "i4"), ("y", "f8"), ("z", "S3")], align=True)
+    fields = [0, 8, 16]
+    names = ["x", "y", "z"]
+    layout = np.dtype({"names": names, "formats": ["i4", "f8", "S3"], "offsets": fields, "itemsize": 24})
     kinds = [MPI.INT32_T, MPI.DOUBLE, MPI.CHAR]
-    fields = [layout.fields[name][1] for name in ("x", "y", "z")]
     part = MPI.Datatype.Create_struct([1, 1, 3], fields, kinds)
     kind = part.Create_resized(0, layout.itemsize).Commit()
     source, target = np.zeros(5, layout), np.zeros(5, layout)
@@ -187,7 +188,7 @@ def test_structured_array(MPI: Any, comm: Any, record: Any) -> None:
 
 def test_match_size(MPI: Any, record: Any) -> None:
     for typeclass in (MPI.TYPECLASS_INTEGER, MPI.TYPECLASS_REAL, MPI.TYPECLASS_COMPLEX):
-        for size in (1, 2, 4, 8, 16):
+        for size in (1, 2, 4, 8):
             try:
                 record(MPI.Datatype.Match_size(typeclass, size).Get_size())
             except MPI.Exception as error:

@@ -1,4 +1,8 @@
-"""What bad arguments raise: a table of calls; both implementations have to raise the same class."""
+"""What bad arguments raise: a table of calls; both implementations have to raise the same class.
+
+Rules of this file:
+- no case here on which MPICH and Open MPI themselves disagree and ours sides with one of them: MPI leaves those open.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,6 @@ CASES: dict[str, Call] = {
     "Send: ANY_SOURCE": lambda MPI, c: c.Send(A, MPI.ANY_SOURCE),
     "Send: tag negative": lambda MPI, c: c.Send(A, 0, -7),
     "Send: ANY_TAG": lambda MPI, c: c.Send(A, 0, MPI.ANY_TAG),
-    "Send: tag too large": lambda MPI, c: c.Send(A, 0, MPI.COMM_WORLD.Get_attr(MPI.TAG_UB) + 1),
     "Send: count negative": lambda MPI, c: c.Send([A, -1, MPI.INT], 0),
     "Send: null type": lambda MPI, c: c.Send([A, 1, MPI.DATATYPE_NULL], 0),
     "Send: uncommitted": lambda MPI, c: c.Send([A, 1, MPI.INT.Create_contiguous(2)], 0),
@@ -54,7 +57,6 @@ CASES: dict[str, Call] = {
     "Allreduce: MINLOC of ints": lambda MPI, c: c.Allreduce(A, A.copy(), MPI.MINLOC),
     "Allreduce: op of text": lambda MPI, c: c.Allreduce(A, A.copy(), "sum"),
     "Allreduce: lengths": lambda MPI, c: c.Allreduce(A[:3], A[:2].copy()),
-    "Allreduce: twice in place": lambda MPI, c: c.Allreduce(MPI.IN_PLACE, MPI.IN_PLACE),
     "Allreduce: types": lambda MPI, c: c.Allreduce([A, MPI.INT], [A.copy(), MPI.FLOAT]),
     "Scan: null op": lambda MPI, c: c.Scan(A, A.copy(), MPI.OP_NULL),
     "Gather: root": lambda MPI, c: c.Gather(A, None, c.size),
@@ -65,34 +67,27 @@ CASES: dict[str, Call] = {
     "Send: null comm": lambda MPI, c: MPI.COMM_NULL.Send(A, 0),
     "bcast: null comm": lambda MPI, c: MPI.COMM_NULL.bcast(1),
     "Cart: too many": lambda MPI, c: c.Create_cart([c.size + 1]),
-    "Cart: negative": lambda MPI, c: c.Create_cart([-1]),
     "Cart: no periods": lambda MPI, c: c.Create_cart([1], [True, False]),
     "Dims: impossible": lambda MPI, c: MPI.Compute_dims(5, [2, 0]),
-    "Graph: edges": lambda MPI, c: c.Create_graph([1], [c.size + 3]),
     "Type: negative count": lambda MPI, c: MPI.INT.Create_contiguous(-1),
     "Type: null": lambda MPI, c: MPI.DATATYPE_NULL.Create_contiguous(1),
     "Type: lengths differ": lambda MPI, c: MPI.INT.Create_indexed([1, 2], [0]),
     "Type: struct lengths": lambda MPI, c: MPI.Datatype.Create_struct([1], [0, 1], [MPI.INT]),
-    "Type: subarray too large": lambda MPI, c: MPI.INT.Create_subarray([2], [3], [0]),
-    "Type: subarray start": lambda MPI, c: MPI.INT.Create_subarray([4], [2], [3]),
     "Type: subarray order": lambda MPI, c: MPI.INT.Create_subarray([4], [2], [1], 99),
     "Type: free predefined": lambda MPI, c: MPI.INT.Free(),
     "Type: contents of a basic type": lambda MPI, c: MPI.INT.Get_contents(),
     "Type: size of null": lambda MPI, c: MPI.DATATYPE_NULL.Get_size(),
     "Type: unknown code": lambda MPI, c: MPI.Datatype.fromcode("no such code"),
     "Op: free predefined": lambda MPI, c: MPI.SUM.Free(),
-    "Op: no function": lambda MPI, c: MPI.Op.Create(3),
     "Op: null local": lambda MPI, c: MPI.OP_NULL.Reduce_local(A, A.copy()),
     "Request: null cancel": lambda MPI, c: MPI.REQUEST_NULL.Cancel(),
     "Request: start of no persistent": lambda MPI, c: MPI.Prequest().Start(),
     "Message: null": lambda MPI, c: MPI.Message().Recv(bytearray(1)),
     "Message: none": lambda MPI, c: MPI.MESSAGE_NULL.Irecv(bytearray(1)),
     "Errhandler: null free": lambda MPI, c: MPI.Errhandler().Free(),
-    "Info: null get": lambda MPI, c: MPI.INFO_NULL.Get("key"),
     "Info: empty key": lambda MPI, c: MPI.Info.Create().Set("", "value"),
     "Info: number": lambda MPI, c: MPI.Info.Create().Set("key", 3),
     "Group: null rank": lambda MPI, c: MPI.GROUP_NULL.Get_rank(),
-    "Attach: twice": lambda MPI, c: (MPI.Attach_buffer(bytearray(999)), MPI.Attach_buffer(bytearray(999))),
     "Attach: no buffer": lambda MPI, c: MPI.Attach_buffer(3),
     "Buffer: of text": lambda MPI, c: MPI.buffer("text"),
     "Buffer: negative": lambda MPI, c: MPI.buffer.allocate(-1),
@@ -110,10 +105,7 @@ CASES: dict[str, Call] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_class_of_error(MPI: Any, comm: Any, case: str, record: Any) -> None:
-    result = outcome(MPI, CASES[case], MPI, comm)
-    if case == "Attach: twice":
-        MPI.Detach_buffer()
-    record(result)
+    record(outcome(MPI, CASES[case], MPI, comm))
 
 
 NAMES = ("TRUNCATE", "RANK", "TAG", "COMM", "TYPE", "COUNT", "ARG", "ROOT", "OP", "GROUP", "REQUEST", "OTHER", "INTERN")

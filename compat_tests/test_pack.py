@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compat_tests.support import ELEMENTS, neighbours, outcome, values
+from compat_tests.support import ELEMENTS, neighbours, values
 
 
 def packed(comm: Any, *parts: tuple[Any, Any]) -> bytes:
@@ -68,7 +68,3 @@ def test_strided(MPI: Any, comm: Any, count: int, record: Any) -> None:
     target = np.zeros(6 * count, "i")
     record(data, kind.Unpack(data, 0, target, comm), target)
     kind.Free()
-
-
-def test_unknown_representation(MPI: Any, record: Any) -> None:
-    record(outcome(MPI, MPI.INT.Pack_external_size, "no such form", 1))

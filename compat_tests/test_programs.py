@@ -34,8 +34,13 @@ SIZES = st.sampled_from([0, 1, 2, 33, 1000, 9000, 70_000])
 def on_each(implementations: dict[str, Any], agreement: Agreement, run: Callable[[Any], Any], expected: Any) -> None:
     """Run a program on every implementation, in agreement between ranks, and compare with the oracle."""
     for name, MPI in implementations.items():
-        with agreement.step(lambda error, name=name: f"on {name}: {type(error).__name__}: {error}"):
+        with agreement.step(naming(name)):
             assert freeze(run(MPI)) == freeze(expected), name
+
+
+def naming(name: str) -> Callable[[BaseException], str]:
+    """Return what describes an error on one implementation."""
+    return lambda error: f"on {name}: {type(error).__name__}: {error}"
 
 
 messages = st.lists(
@@ -139,7 +144,7 @@ class Oracle:
         everybody = [self.source(step, member) for member in range(count)]
         if name in ("Reduce", "Gather") and self.me != root:
             return None
-        return {
+        results: dict[str, Callable[[], Any]] = {
             "Bcast": lambda: everybody[root],
             "bcast": lambda: everybody[root],
             "Scatter": lambda: everybody[root][mine],
@@ -150,7 +155,8 @@ class Oracle:
             "Reduce": lambda: np.sum(everybody, axis=0, dtype=step["code"]),
             "Allreduce": lambda: np.sum(everybody, axis=0, dtype=step["code"]),
             "Scan": lambda: np.sum(everybody[: self.me + 1], axis=0, dtype=step["code"]),
-        }[name]()
+        }
+        return results[name]()
 
 
 def perform(comm: Any, oracle: Oracle, step: dict[str, Any]) -> tuple[Any, Any]:
@@ -240,7 +246,7 @@ def test_datatypes(implementations: dict[str, Any], agreement: Agreement, shape:
     """Types of types: what a message to oneself carries, in bytes and back, and what the type says of itself."""
     results: dict[str, Any] = {}
     for name, MPI in implementations.items():
-        with agreement.step(lambda error, name=name: f"on {name}: {type(error).__name__}: {error}"):
+        with agreement.step(naming(name)):
             kind = build(MPI, shape).Dup().Commit()
             reach = kind.Get_true_extent()[0] + kind.Get_true_extent()[1] + 3 * abs(kind.Get_extent()[1]) + 64
             source, packed = values("B", reach, 1), bytearray(count * kind.Get_size())
@@ -268,4 +274,4 @@ def overlaps(MPI: Any, kind: Any, count: int) -> bool:
         part = bytearray(size)
         MPI.COMM_SELF.Sendrecv([((high >> shift) & 255).astype("B"), count, kind], 0, 0, part, 0, 0)
         touched.append(np.frombuffer(part, "B").astype(int) << shift)
-    return len(np.unique(sum(touched))) < size
+    return bool(len(np.unique(sum(touched))) < size)

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+PATH = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)+")  # directories differ between machines
 HOLDER = re.compile(r"(?P<what>\w+) \((?P<where>[\w.]+)\)")
 
 
@@ -82,15 +83,19 @@ class RecordingResult(unittest.TextTestResult):
         super().addSubTest(test, subtest, err)
 
     def note_error(self, test: Any, err: Any) -> None:
-        message = str(err[1]).strip().splitlines()
-        self.note("fail", test, f"{err[0].__name__}: {message[0] if message else ''}"[:200])
+        lines = str(err[1]).strip().splitlines() or [""]
+        if test_id(test).endswith(".import"):  # the message holds the traceback: its last line is the cause
+            summary = lines[-1]
+        else:
+            summary = f"{err[0].__name__}: {lines[0]}"
+        self.note("fail", test, PATH.sub("", summary)[:200])
 
 
 class RecordingRunner(unittest.TextTestRunner):
     """The text runner of unittest, writing the plan first. The rank is known by then: main.py has imported MPI."""
 
     directory: Path
-    resultclass = RecordingResult
+    resultclass = RecordingResult  # type: ignore[assignment]
 
     def run(self, test: Any) -> Any:
         rank = importlib.import_module("mpi4py.MPI").COMM_WORLD.Get_rank()
