@@ -36,6 +36,8 @@ _BUFFER = 1 << 18
 _BACKLOG = 1024
 _COPY_LIMIT = 1 << 16
 _DIALS = 8
+_STRANGERS = 64
+"""Polls between looks at the listening socket while there is no connection."""
 _READ = select.EPOLLIN
 _WRITE = select.EPOLLOUT
 
@@ -83,6 +85,7 @@ class TcpChannel:
         self._writers: set[int] = set()
         self._dials: dict[int, int] = {}
         self._gone: set[int] = set()
+        self._idle = 1
 
     # -- channels.base.Channel -----------------------------------------------------------------------------------
 
@@ -116,6 +119,11 @@ class TcpChannel:
         return done
 
     def poll(self) -> bool:
+        if not self._connections and len(self._by_fd) < 2:
+            self._idle -= 1
+            if self._idle:
+                return False
+            self._idle = _STRANGERS
         events = self._epoll.poll(0)
         if not events:
             return False
@@ -133,7 +141,7 @@ class TcpChannel:
         return True  # the kernel keeps what has arrived readable
 
     def disarm(self) -> None:
-        pass
+        self._idle = 1
 
     def descriptors(self) -> Sequence[tuple[int, int]]:
         return ((self._epoll.fileno(), select.POLLIN),)
