@@ -16,6 +16,8 @@ import os
 import select
 import socket
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 
 from fmi_mpi.channels.base import Address, Capabilities, ChannelError, Payload, Receiver
 from fmi_mpi.channels.tcp.connection import Connection
@@ -33,6 +35,7 @@ from fmi_mpi.engine.frames import FrameError
 __all__ = ["TcpChannel"]
 
 _BUFFER = 1 << 18
+_SOCKET_BUFFER = 1 << 22
 _BACKLOG = 1024
 _COPY_LIMIT = 1 << 16
 _DIALS = 8
@@ -40,6 +43,26 @@ _STRANGERS = 64
 """Polls between looks at the listening socket while there is no connection."""
 _READ = select.EPOLLIN
 _WRITE = select.EPOLLOUT
+
+
+@lru_cache(maxsize=1)
+def _may_buffer() -> bool:
+    """Tell whether sockets get the buffers they ask for; where not, the kernel's own choice is better."""
+    try:
+        limits = [int(Path("/proc/sys/net/core", name).read_text()) for name in ("rmem_max", "wmem_max")]
+    except (OSError, ValueError):
+        return False
+    return min(limits) >= _SOCKET_BUFFER
+
+
+def _socket(host: str) -> socket.socket:
+    """Return a socket for a numeric address; accepted sockets inherit its buffers."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    if _may_buffer():
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+    return sock
 
 
 class _Handshake:
@@ -91,8 +114,7 @@ class TcpChannel:
 
     def address(self) -> Address:
         if self._listener is None:
-            family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-            self._listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            self._listener = _socket(self._host)
             self._listener.bind((self._host, 0))
             self._listener.listen(_BACKLOG)
             self._register(self._listener, None, _READ)
@@ -197,8 +219,7 @@ class TcpChannel:
         address = self._peers.get(peer)
         if address is None:
             raise ChannelError(f"tcp: process {peer} has no address; it does not offer this channel")
-        family = socket.AF_INET6 if ":" in address["host"] else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = _socket(address["host"])
         shake = _Handshake(sock, peer, "connecting", CHALLENGE_SIZE)
         error = sock.connect_ex((address["host"], address["port"]))
         if error not in (0, errno.EINPROGRESS):

@@ -2,16 +2,20 @@
 
 Rules of this file:
 - Reading: whole small frames are taken out of one shared buffer without copying; a frame that is not complete
-  yet is given its sink by the receiver, and the rest is read straight into it.
-- Writing: straight from the caller's memory by one ``sendmsg``; what the kernel does not take is queued, and the
-  sender waits for it: only while it waits does somebody write the rest.
+  yet is given its sink by the receiver, and the rest is read straight into it. For a while after a long frame
+  headers are read alone, so that no payload takes the way through the buffer.
+- Writing: straight from the caller's memory; what the kernel does not take is queued, and the sender waits for it:
+  only while it waits does somebody write the rest.
+- A long payload is written in pieces. While the kernel copies one, the peer cannot take the one before out of the
+  socket: pieces of 256 KiB let both ends copy at the same time (1 MiB over loopback: 130 us, in one piece 260 to 340).
 """
 
 from __future__ import annotations
 
 import socket
+import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from fmi_mpi.channels.base import Payload, Receiver
 from fmi_mpi.engine.frames import HEADER_SIZE
@@ -19,7 +23,11 @@ from fmi_mpi.engine.frames import HEADER_SIZE
 __all__ = ["Connection"]
 
 _VIEWS = 1024  # the most that one sendmsg takes (IOV_MAX)
-_LENGTH = slice(40, 48)  # the header's ``length`` field
+_PIECE = 1 << 18
+_JOINED = 1 << 10  # bytes up to which joining is faster than a vector
+_LONG = 1 << 14  # payload bytes from which reading the header alone saves more than it costs
+_MEMORY = 8  # frames during which a long one is remembered
+_length_at = struct.Struct("<40xQ").unpack_from
 
 
 class _Frame:
@@ -27,15 +35,35 @@ class _Frame:
 
     __slots__ = ("token", "views")
 
-    def __init__(self, views: list[memoryview | bytes], token: object) -> None:
-        self.views = views
+    def __init__(self, views: Iterable[memoryview | bytes], token: object) -> None:
+        self.views = deque(views)
         self.token = token
+
+    def write(self, sock: socket.socket) -> bool:
+        """Write a piece; True when that was the last. Raises BlockingIOError."""
+        views = self.views
+        size = 0
+        piece: list[memoryview | bytes] = []
+        for view in views:
+            if size + len(view) > _PIECE:
+                piece.append(memoryview(view)[: _PIECE - size])
+                break
+            piece.append(view)
+            size += len(view)
+            if len(piece) == _VIEWS:
+                break
+        done = sock.sendmsg(piece)
+        while views and done >= len(views[0]):
+            done -= len(views.popleft())
+        if done:
+            views[0] = memoryview(views[0])[done:]
+        return not views
 
 
 class Connection:
     """A connected, authenticated socket to ``peer``."""
 
-    __slots__ = ("missing", "peer", "queue", "rest", "sink", "sock", "token")
+    __slots__ = ("long", "peer", "queue", "rest", "sink", "sock", "token")
 
     def __init__(self, sock: socket.socket, peer: int) -> None:
         self.sock = sock
@@ -43,50 +71,62 @@ class Connection:
         self.queue: deque[_Frame] = deque()
         self.rest = b""  # beginning of a header
         self.sink: memoryview | None = None  # where the current payload's rest goes
-        self.missing = 0
         self.token: object = None
+        self.long = 0  # frames during which headers are read alone
 
     # -- writing -------------------------------------------------------------------------------------------------
 
     def send(self, header: bytes, payload: Payload, token: object) -> bool:
         """Write a frame, or queue what does not fit; see ``channels.base.Channel.send``."""
-        views: list[memoryview | bytes]
+        views: tuple[memoryview | bytes, ...]
         if payload is None:
-            views = [header]
+            views = (header,)
             total = HEADER_SIZE
-        elif isinstance(payload, memoryview):
-            views = [header, payload]
+        elif type(payload) is memoryview:
+            views = (header, payload)
             total = HEADER_SIZE + len(payload)
         else:
-            views = [header, *payload]
+            views = (header, *payload)
             total = sum(map(len, views))
-        done = 0
-        if not self.queue:
-            try:
-                done = self.sock.sendmsg(views if len(views) <= _VIEWS else views[:_VIEWS])
-            except BlockingIOError:
-                pass
-            if done == total:
-                return True
-        self.queue.append(_Frame(_after(views, done), token))
+        queue = self.queue
+        if queue or total > _PIECE or len(views) > _VIEWS:
+            queue.append(_Frame(views, token))
+            if len(queue) == 1:
+                self._write()
+            return not queue
+        try:
+            done = self.sock.send(b"".join(views)) if total <= _JOINED else self.sock.sendmsg(views)
+        except BlockingIOError:
+            done = 0
+        if done == total:
+            return True
+        queue.append(_Frame(_after(views, done), token))
         return False
+
+    def _write(self) -> None:
+        """Write the only frame of the queue, as much as the kernel takes."""
+        frame = self.queue[0]
+        try:
+            while not frame.write(self.sock):
+                pass
+        except BlockingIOError:
+            return
+        self.queue.popleft()
 
     def flush(self, receiver: Receiver) -> bool:
         """Write what is queued; True if anything went out."""
-        moved = False
         queue = self.queue
-        while queue:
-            frame = queue[0]
-            try:
-                done = self.sock.sendmsg(frame.views[:_VIEWS])
-            except BlockingIOError:
-                return moved
-            moved = True
-            frame.views = _after(frame.views, done)
-            if not frame.views:
-                queue.popleft()
-                if frame.token is not None:
-                    receiver.sent(frame.token)
+        moved = False
+        try:
+            while queue:
+                done = queue[0].write(self.sock)
+                moved = True
+                if done:
+                    token = queue.popleft().token
+                    if token is not None:
+                        receiver.sent(token)
+        except BlockingIOError:
+            pass
         return moved
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -98,8 +138,9 @@ class Connection:
         start = len(self.rest)
         if start:
             buffer[:start] = self.rest
+        room = buffer[start:HEADER_SIZE] if self.long else buffer[start:] if start else buffer
         try:
-            count = self.sock.recv_into(buffer[start:] if start else buffer)
+            count = self.sock.recv_into(room)
         except BlockingIOError:
             return False
         if not count:
@@ -108,18 +149,25 @@ class Connection:
         position = 0
         peer = self.peer
         while end - position >= HEADER_SIZE:
-            header = buffer[position : position + HEADER_SIZE]
-            length = int.from_bytes(header[_LENGTH], "little")
+            (length,) = _length_at(buffer, position)
             body = position + HEADER_SIZE
-            if length <= end - body:
-                receiver.frame(peer, header, buffer[body : body + length])
-                position = body + length
+            after = body + length
+            if length >= _LONG:
+                self.long = _MEMORY
+            elif self.long:
+                self.long -= 1
+            if after <= end:
+                receiver.frame(peer, buffer[position:body], buffer[body:after])
+                position = after
                 continue
-            sink, self.token = receiver.begin(peer, header)
+            sink, self.token = receiver.begin(peer, buffer[position:body])
             have = end - body
-            sink[:have] = buffer[body:end]
-            self.sink = sink[have:]
+            if have:
+                sink[:have] = buffer[body:end]
+                sink = sink[have:]
+            self.sink = sink
             self.rest = b""
+            self._read_into_sink(receiver)
             return True
         self.rest = bytes(buffer[position:end]) if position < end else b""
         return True
