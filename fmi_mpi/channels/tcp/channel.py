@@ -105,7 +105,8 @@ class TcpChannel:
         self._connections: dict[int, Connection] = {}
         self._waiting: dict[int, list[tuple[bytes, Payload, object]]] = {}
         self._by_fd: dict[int, Connection | _Handshake | None] = {}
-        self._writers: set[int] = set()
+        self._writers: set[Connection] = set()
+        self._armed = False
         self._dials: dict[int, int] = {}
         self._gone: set[int] = set()
         self._idle = 1
@@ -135,24 +136,29 @@ class TcpChannel:
         except OSError as error:
             self._drop(connection, f"sending failed: {error.strerror or error}")
             return False
-        if connection.queue and connection.sock.fileno() not in self._writers:
-            self._writers.add(connection.sock.fileno())
-            self._epoll.modify(connection.sock, _READ | _WRITE)
+        if not done:
+            self._writers.add(connection)
+            if self._armed:
+                self._epoll.modify(connection.sock, _READ | _WRITE)
         return done
 
     def poll(self) -> bool:
-        if not self._connections and len(self._by_fd) < 2:
+        moved = False
+        if self._writers:
+            moved = self._write()
+        elif not self._connections and len(self._by_fd) < 2:
             self._idle -= 1
             if self._idle:
                 return False
             self._idle = _STRANGERS
         events = self._epoll.poll(0)
         if not events:
-            return False
+            return moved
         for fd, mask in events:
             entry = self._by_fd.get(fd)
             if type(entry) is Connection:
-                self._serve(entry, mask)
+                if mask & ~_WRITE:
+                    self._read(entry)
             elif type(entry) is _Handshake:
                 self._shake(entry)
             elif fd in self._by_fd:
@@ -160,10 +166,17 @@ class TcpChannel:
         return True
 
     def arm(self) -> bool:
-        return True  # the kernel keeps what has arrived readable
+        """Ask to be woken when there is room again; what has arrived the kernel keeps readable."""
+        self._armed = True
+        for connection in self._writers:
+            self._epoll.modify(connection.sock, _READ | _WRITE)
+        return True
 
     def disarm(self) -> None:
+        self._armed = False
         self._idle = 1
+        for connection in self._writers:
+            self._epoll.modify(connection.sock, _READ)
 
     def descriptors(self) -> Sequence[tuple[int, int]]:
         return ((self._epoll.fileno(), select.POLLIN),)
@@ -194,7 +207,6 @@ class TcpChannel:
         fd = sock.fileno()
         if fd in self._by_fd:
             del self._by_fd[fd]
-            self._writers.discard(fd)
             with contextlib.suppress(OSError):
                 self._epoll.unregister(sock)
         sock.close()
@@ -321,15 +333,25 @@ class TcpChannel:
             if self.send(peer, header, payload, token) and token is not None:
                 self._receiver.sent(token)
 
-    def _serve(self, connection: Connection, mask: int) -> None:
-        try:
-            if mask & _WRITE:
-                connection.flush(self._receiver)
+    def _write(self) -> bool:
+        """Go on with what is queued; asking the kernel each time is faster than waiting until a third is free."""
+        moved = False
+        for connection in tuple(self._writers):
+            try:
+                if connection.flush(self._receiver):
+                    moved = True
+            except OSError as error:
+                self._drop(connection, f"the connection broke: {error.strerror or error}")
+            else:
                 if not connection.queue:
-                    self._writers.discard(connection.sock.fileno())
-                    self._epoll.modify(connection.sock, _READ)
-            if mask & ~_WRITE:
-                connection.read(self._buffer, self._receiver)
+                    self._writers.discard(connection)
+                    if self._armed:
+                        self._epoll.modify(connection.sock, _READ)
+        return moved
+
+    def _read(self, connection: Connection) -> None:
+        try:
+            connection.read(self._buffer, self._receiver)
         except EOFError:
             self._drop(connection, "the connection was closed")
         except FrameError as error:
@@ -339,6 +361,7 @@ class TcpChannel:
 
     def _drop(self, connection: Connection, reason: str) -> None:
         self._connections.pop(connection.peer, None)
+        self._writers.discard(connection)
         self._unregister(connection.sock)
         self._lose(connection.peer, reason)
 
