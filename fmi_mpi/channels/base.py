@@ -10,14 +10,17 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Address", "Capabilities", "Channel", "ChannelError", "Payload", "Receiver"]
+__all__ = ["Address", "Capabilities", "Channel", "ChannelError", "Path", "Payload", "Receiver"]
 
 Payload = memoryview | Sequence[memoryview] | None
 """Bytes that follow the header: one contiguous 'B' view, several to be sent one after another, or none."""
+
+Path = Callable[[bytes, Payload, object], bool]
+"""``Channel.send`` for one peer."""
 
 Address = dict[str, Any]
 """What a peer needs to reach this end; JSON-compatible, carried by the bootstrap."""
@@ -86,8 +89,12 @@ class Channel(Protocol):
         """Hand a frame over, or queue it.
 
         Returns True when header and payload are already out of the caller's memory; otherwise False, and
-        ``receiver.sent(token)`` follows from a later ``poll``. ``token`` None: nobody wants to be told.
+        ``receiver.sent(token)`` follows from a later ``poll``. ``token`` None: nobody wants to be told. Failure
+        means ``receiver.lost``; to a peer that is lost, nothing happens and the answer is False.
         """
+
+    def path(self, peer: int) -> Path:
+        """Return ``send`` for a reachable peer, as short as it can be; of no use once the peer is lost."""
 
     def poll(self) -> bool:
         """Move what can be moved without blocking, calling the receiver; True if anything happened."""

@@ -36,6 +36,7 @@ __all__ = [
     "message_send",
     "message_vector",
     "message_w",
+    "plain",
     "type_named",
     "writable_bytes",
 ]
@@ -198,6 +199,16 @@ def is_in_place(spec: Any) -> bool:
     return spec is None or isinstance(spec, InPlaceType)
 
 
+def plain(spec: Any) -> memoryview | None:
+    """Return the bytes of a C-contiguous numpy array of a common type; None for all other buffers."""
+    if type(spec) is _ndarray and spec.dtype in _CASTABLE:
+        try:
+            return spec.data.cast("B")
+        except TypeError:
+            pass  # not C-contiguous, or empty
+    return None
+
+
 def message_send(spec: Any, rank: int = 0) -> Message:
     """Return the message of a buffer that is read.
 
@@ -205,30 +216,19 @@ def message_send(spec: Any, rank: int = 0) -> Message:
         spec: buffer specification. ValueError, TypeError, KeyError, BufferError as in mpi4py.
         rank: the peer; to ``PROC_NULL`` anything is a message of nothing.
     """
-    if type(spec) is _ndarray:
-        datatype = _CASTABLE.get(spec.dtype)
-        if datatype is not None:
-            try:
-                view = spec.data.cast("B")
-                return Message(view, spec.size, datatype, len(view))
-            except TypeError:
-                pass  # not C-contiguous, or empty
-    elif type(spec) is bytearray or type(spec) is bytes:
+    view = plain(spec)
+    if view is not None:
+        return Message(view, spec.size, _CASTABLE[spec.dtype], len(view))
+    if type(spec) is bytearray or type(spec) is bytes:
         return Message(memoryview(spec), len(spec), _BYTES, len(spec))
     return _simple(spec, False, rank, 1)[0]
 
 
 def message_recv(spec: Any, rank: int = 0) -> Message:
     """Return the message of a buffer that is written; arguments as for `message_send`."""
-    if type(spec) is _ndarray:
-        datatype = _CASTABLE.get(spec.dtype)
-        if datatype is not None:
-            try:
-                view = spec.data.cast("B")
-                if not view.readonly:
-                    return Message(view, spec.size, datatype, len(view))
-            except TypeError:
-                pass
+    view = plain(spec)
+    if view is not None and not view.readonly:
+        return Message(view, spec.size, _CASTABLE[spec.dtype], len(view))
     return _simple(spec, True, rank, 1)[0]
 
 

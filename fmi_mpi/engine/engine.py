@@ -13,6 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from fmi_mpi.constants import ERR_PROC_FAILED, ERR_TRUNCATE
 from fmi_mpi.engine.frames import (
@@ -29,7 +30,7 @@ from fmi_mpi.engine.frames import (
     unpack_header,
 )
 from fmi_mpi.engine.matching import Matcher
-from fmi_mpi.engine.operations import Message, Operation, Payload, RecvOp, SendOp
+from fmi_mpi.engine.operations import SENT, Message, Operation, Payload, RecvOp, SendOp
 from fmi_mpi.engine.payloads import allocate, first_bytes, joined
 
 __all__ = ["Emit", "Engine", "Link"]
@@ -40,16 +41,26 @@ Emit = Callable[[int, bytes, Payload, object], bool]
 RawHeader = bytes | bytearray | memoryview
 
 
+Path = Callable[[bytes, Payload, object], bool]
+"""``Emit`` for one peer."""
+
+
 class Link:
-    """What the engine knows of one peer: bytes it may still send unasked, and bytes it owes back."""
+    """What the engine knows of one peer: the way to it, bytes it may still be sent unasked, and bytes owed to it."""
 
-    __slots__ = ("credit", "failure", "flight", "owed")
+    __slots__ = ("credit", "emit", "failure", "flight", "owed")
 
-    def __init__(self, credit: int) -> None:
+    def __init__(self, credit: int, emit: Path) -> None:
         self.credit = credit
+        self.emit = emit
         self.flight: set[SendOp] = set()
         self.owed = 0
         self.failure = ""
+
+
+def _nowhere(header: bytes, payload: Payload, token: object) -> bool:
+    """The path to a peer that is gone."""
+    return False
 
 
 class _Fill:
@@ -79,10 +90,12 @@ class Engine:
         self.emit = emit
         self.eager_limit = eager_limit
         self.credit = credit
+        self._debt = credit >> 2  # bytes owed to a peer that are given back without waiting for a message to it
         self.matchers: dict[int, Matcher] = {}
         self.links: dict[int, Link] = {}
         self.numbered: dict[int, Operation] = {}
         self.number = 0
+        self._spare = SendOp(-1)  # nobody knows it yet: most sends complete without needing an operation
 
     # -- operations in ---------------------------------------------------------------------------------------
 
@@ -96,19 +109,26 @@ class Engine:
     def link(self, peer: int) -> Link:
         found = self.links.get(peer)
         if found is None:
-            found = self.links[peer] = Link(self.credit)
+            found = self.links[peer] = Link(self.credit, partial(self.emit, peer))
         return found
+
+    def route(self, peer: int, path: Path) -> None:
+        """From now on frames to ``peer`` take this path, which leads to where ``emit`` does."""
+        link = self.link(peer)
+        if not link.failure:
+            link.emit = path
 
     def send(
         self, peer: int, context: int, source: int, tag: int, payload: Payload, length: int, flags: int = 0
     ) -> SendOp:
         """Start a message of ``length`` bytes to ``peer``; ``source`` is this process's rank in the communicator."""
-        op = SendOp(peer)
         if peer == self.proc:
+            op = SendOp(peer)
             self._send_to_self(op, context, source, tag, payload, length, flags)
             return op
         link = self.links.get(peer) or self.link(peer)
         if link.failure:
+            op = SendOp(peer)
             self._fail(op, link.failure)
             return op
         matcher = self.matchers.get(context) or self.matcher(context)
@@ -116,25 +136,32 @@ class Engine:
         matcher.next_out[peer] = sequence + 1
         owed = link.owed
         link.owed = 0
-        if length <= self.eager_limit and length <= link.credit:
-            link.credit -= length
-            number = 0
-            if flags & FLAG_SYNC:
-                op.waits = 2
-                number = self._enter(op)
-            header = pack_header(EAGER, flags, self.proc, owed, source, tag, context, sequence, length, number, 0)
-            if self.emit(peer, header, payload, op):
-                if op.waits == 1:
-                    op.done = True
-                else:
-                    op.waits = 1
-            else:
-                link.flight.add(op)
+        op = self._spare
+        op.peer = peer
+        if length > self.eager_limit or length > link.credit:
+            self._spare = SendOp(-1)
+            op.payload = payload
+            number = self._enter(op)
+            link.emit(
+                pack_header(REQUEST, flags, self.proc, owed, source, tag, context, sequence, 0, number, length),
+                None,
+                None,
+            )
             return op
-        op.payload = payload
-        number = self._enter(op)
-        header = pack_header(REQUEST, flags, self.proc, owed, source, tag, context, sequence, 0, number, length)
-        self.emit(peer, header, None, None)
+        link.credit -= length
+        number = 0
+        if flags & FLAG_SYNC:
+            op.waits = 2
+            number = self._enter(op)
+        if link.emit(
+            pack_header(EAGER, flags, self.proc, owed, source, tag, context, sequence, length, number, 0), payload, op
+        ):
+            if not number:
+                return SENT
+            op.waits = 1
+        else:
+            link.flight.add(op)
+        self._spare = SendOp(-1)
         return op
 
     def recv(self, context: int, op: RecvOp) -> RecvOp:
@@ -203,15 +230,17 @@ class Engine:
             return
         for message in matcher.messages():
             if message.data is not None and message.sender is None:
-                self._owe(message.peer, message.length)
+                link = self.link(message.peer)
+                link.owed += message.length
+                self._owe(link)
 
     # -- frames in (channels.base.Receiver) --------------------------------------------------------------------
 
     def frame(self, peer: int, header: RawHeader, payload: memoryview) -> None:
         """Take a whole frame; ``payload`` is valid only during the call."""
         word, flags, _, credit, source, tag, context, sequence, length, number, argument = unpack_header(header)
-        if credit:
-            self.link(peer).credit += credit
+        link = self.links.get(peer) or self.link(peer)
+        link.credit += credit
         if word == EAGER:
             matcher = self.matchers.get(context) or self.matcher(context)
             expected = matcher.next_in.get(peer, 0)
@@ -226,10 +255,13 @@ class Engine:
                 op.source = source
                 op.tag = tag
                 op.peer = peer
+                link.owed += length
                 if flags:
                     op.flags = flags
-                if length or flags:
-                    self._matched(peer, flags, number, length)
+                    if flags & FLAG_SYNC:
+                        self._acknowledge(link, number)
+                if link.owed > self._debt:
+                    self._owe(link)
                 buffer = op.buffer
                 if buffer is None or length > len(buffer):
                     self._deliver(op, payload, length)
@@ -338,6 +370,7 @@ class Engine:
         if link.failure:
             return
         link.failure = reason or f"process {peer} is gone"
+        link.emit = _nowhere
         for number, op in list(self.numbered.items()):
             if op.peer == peer:
                 del self.numbered[number]
@@ -435,7 +468,7 @@ class Engine:
         link = self.link(peer)
         owed, link.owed = link.owed, 0
         header = pack_header(CLEAR, 0, self.proc, owed, 0, 0, 0, wanted, 0, number, self._enter(op))
-        self.emit(peer, header, None, None)
+        link.emit(header, None, None)
 
     def _cleared(self, peer: int, number: int, receiver: int, wanted: int) -> None:
         op = self._numbered(number, peer)
@@ -445,7 +478,7 @@ class Engine:
         link = self.link(op.peer)
         owed, link.owed = link.owed, 0
         header = pack_header(DATA, 0, self.proc, owed, 0, 0, 0, 0, wanted, 0, receiver)
-        if self.emit(op.peer, header, payload, op):
+        if link.emit(header, payload, op):
             self._finish_send(op)
         else:
             link.flight.add(op)
@@ -454,16 +487,18 @@ class Engine:
         """An eager message of a peer has found its receive: acknowledge, and give the credit back."""
         link = self.link(peer)
         link.owed += length
-        if flags & FLAG_SYNC and number:
-            owed, link.owed = link.owed, 0
-            self.emit(peer, pack_header(ACK, 0, self.proc, owed, 0, 0, 0, 0, 0, number, 0), None, None)
-        elif link.owed > self.credit >> 2:
-            self._owe(peer, 0)
+        if flags & FLAG_SYNC:
+            self._acknowledge(link, number)
+        if link.owed > self._debt:
+            self._owe(link)
 
-    def _owe(self, peer: int, length: int) -> None:
-        link = self.link(peer)
-        owed, link.owed = link.owed + length, 0
-        self.emit(peer, pack_header(CREDIT, 0, self.proc, owed, 0, 0, 0, 0, 0, 0, 0), None, None)
+    def _acknowledge(self, link: Link, number: int) -> None:
+        owed, link.owed = link.owed, 0
+        link.emit(pack_header(ACK, 0, self.proc, owed, 0, 0, 0, 0, 0, number, 0), None, None)
+
+    def _owe(self, link: Link) -> None:
+        owed, link.owed = link.owed, 0
+        link.emit(pack_header(CREDIT, 0, self.proc, owed, 0, 0, 0, 0, 0, 0, 0), None, None)
 
     def _deliver(self, op: RecvOp, payload: memoryview, length: int) -> None:
         """Copy payload bytes to where the receive wants them; ``length`` is what the sender has sent in all."""

@@ -84,10 +84,15 @@ class Matcher:
         """Queue a receive that no unexpected message matches."""
         self.stamp += 1
         op.stamp = self.stamp
-        if op.source == ANY_SOURCE or op.tag == ANY_TAG:
+        source, tag = op.source, op.tag
+        if source == ANY_SOURCE or tag == ANY_TAG:
             self.wild.append(op)
+            return
+        key = (source, tag)
+        if key in self.posted:
+            _append(self.posted, key, op)
         else:
-            _append(self.posted, (op.source, op.tag), op)
+            self.posted[key] = op
 
     def match(self, source: int, tag: int) -> RecvOp | None:
         """Remove and return the earliest posted receive for a message from ``source`` with ``tag``."""

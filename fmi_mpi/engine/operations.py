@@ -9,12 +9,12 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, SUCCESS
 from fmi_mpi.errors import MPIError
 
-__all__ = ["Message", "Operation", "Payload", "RecvOp", "SendOp", "Watcher"]
+__all__ = ["SENT", "Message", "Operation", "Payload", "RecvOp", "SendOp", "Watcher"]
 
 Payload = memoryview | Sequence[memoryview] | None
 
@@ -62,6 +62,11 @@ class SendOp(Operation):
 
     def __init__(self, peer: int) -> None:
         self.peer = peer
+
+
+SENT: Final = SendOp(-1)
+"""Stands for every send that was complete when it was started."""
+SENT.done = True
 
 
 class RecvOp(Operation):

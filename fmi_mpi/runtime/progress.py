@@ -107,19 +107,28 @@ class Progress:
         if what.done:
             return
         with self.lock:
-            poll = self.poll
             if self.spin:
-                now = time.perf_counter
-                until = 0.0
-                while not what.done:
-                    if poll():
-                        until = 0.0
-                    elif until == 0.0:
-                        until = now() + self.spin
-                    elif now() > until:
-                        break
+                self._spin(what)
             if not what.done:
                 self._wait_politely(lambda: what.done)
+
+    def _spin(self, what: Waitable) -> None:
+        """Poll until ``what`` is done or nothing has happened for a while. In here every call counts."""
+        polls, ready, now = self._polls, self.ready, time.perf_counter
+        until = 0.0
+        while not what.done:
+            moved = False
+            for poll in polls:
+                if poll():
+                    moved = True
+            while ready:
+                ready.popleft().step()
+            if moved:
+                until = 0.0
+            elif until == 0.0:
+                until = now() + self.spin
+            elif now() > until:
+                return
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Return when ``condition()``, evaluated under the lock after each poll, is true."""

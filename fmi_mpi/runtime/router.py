@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fmi_mpi.bootstrap.base import Bootstrap
-from fmi_mpi.channels.base import Address, Channel, ChannelError, Payload
+from fmi_mpi.channels.base import Address, Channel, Path, Payload
 
 __all__ = ["HOST", "Router"]
 
@@ -27,6 +27,7 @@ class Router:
         channels: in order of preference.
         join_timeout: seconds to wait for the addresses of all ranks.
         lost: told when no channel reaches a peer.
+        routed: told the short path to a peer once its channel is chosen.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Router:
         channels: Sequence[Channel],
         join_timeout: float,
         lost: Callable[[int, str], None],
+        routed: Callable[[int, Path], None],
     ) -> None:
         self.bootstrap = bootstrap
         self.channels = channels
@@ -42,6 +44,7 @@ class Router:
         self.routes: dict[int, Channel] = {}
         self.records: Sequence[dict[str, Address]] = ()
         self._lost = lost
+        self._routed = routed
 
     def publish(self, host: str) -> None:
         """Make this process's addresses known, and the key of its host."""
@@ -53,11 +56,7 @@ class Router:
         channel = self.routes.get(peer) or self._route(peer)
         if channel is None:
             return False
-        try:
-            return channel.send(peer, header, payload, token)
-        except ChannelError as error:
-            self._lost(peer, str(error))
-            return False
+        return channel.send(peer, header, payload, token)
 
     def table(self) -> Sequence[dict[str, Address]]:
         """Return all ranks' addresses, waiting for ranks that have not joined yet; raises BootstrapError."""
@@ -74,6 +73,7 @@ class Router:
         for channel in self.channels:
             if channel.name in record and channel.reachable(record[channel.name]):
                 self.routes[peer] = channel
+                self._routed(peer, channel.path(peer))
                 return channel
         offered = ", ".join(name for name in record if name != HOST) or "none"
         own = ", ".join(channel.name for channel in self.channels)

@@ -63,7 +63,9 @@ class World:
         identity = self.bootstrap.identity
         membership = Membership(identity.rank, identity.size, identity.job, identity.secret, self.settings)
         self.channels = [create(name, membership, self.engine) for name in self.settings.channels]
-        self.router = Router(self.bootstrap, self.channels, self.settings.join_timeout, self.engine.lost)
+        self.router = Router(
+            self.bootstrap, self.channels, self.settings.join_timeout, self.engine.lost, self.engine.route
+        )
         self.router.publish(self._host)
         self.engine.emit = self.router.emit
         self.progress.attach(self.channels, self.bootstrap.fileno(), self._on_control)

@@ -17,7 +17,7 @@ from fmi_mpi.api.message import NO_PROC, Message
 from fmi_mpi.api.request import Prequest, Request
 from fmi_mpi.api.status import Status
 from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, PROC_NULL, SUCCESS
-from fmi_mpi.data.message import message_recv, message_send
+from fmi_mpi.data.message import message_recv, message_send, plain
 from fmi_mpi.engine.frames import FLAG_SYNC
 from fmi_mpi.engine.operations import Message as Arrived
 from fmi_mpi.engine.operations import Operation, RecvOp, SendOp
@@ -35,23 +35,26 @@ BUFFERED = 1 << 16  # a local mode flag, never on the wire
 
 def post_send(comm: Communicator, buf: BufSpec, dest: int, tag: int, mode: int) -> SendOp:
     """Start a message; ``mode`` is 0 (standard, ready), FLAG_SYNC or BUFFERED."""
-    message = message_send(buf, dest)
+    payload = plain(buf)
+    if payload is None:
+        payload = message_send(buf, dest).payload()
     check_dest(comm, dest, tag)
     if dest == PROC_NULL:
         return nothing_sent()
-    payload = message.payload()
     if mode == BUFFERED:
         return reserve(comm, payload, dest, tag)
-    return comm.isend(dest, tag, payload, message.nbytes, mode)
+    return comm.isend(dest, tag, payload, len(payload), mode)
 
 
 def post_recv(comm: Communicator, buf: BufSpec, source: int, tag: int) -> RecvOp:
     """Start a receive."""
-    message = message_recv(buf, source)
+    buffer = plain(buf)
+    finish = None
+    if buffer is None or buffer.readonly:
+        buffer, finish = message_recv(buf, source).sink()
     check_source(comm, source, tag)
     if source == PROC_NULL:
         return nothing_received()
-    buffer, finish = message.sink()
     return comm.irecv(source, tag, buffer, finish)
 
 

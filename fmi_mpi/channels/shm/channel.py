@@ -12,9 +12,10 @@ import os
 import select
 import struct
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
-from fmi_mpi.channels.base import Address, Capabilities, ChannelError, Payload, Receiver
+from fmi_mpi.channels.base import Address, Capabilities, ChannelError, Path, Payload, Receiver
 from fmi_mpi.channels.shm import barrier
 from fmi_mpi.channels.shm.doorbell import Bell, Doorbell
 from fmi_mpi.channels.shm.inbox import ASLEEP, NONCE_SIZE, Inbox, Record, host_identity, ring_size
@@ -110,6 +111,10 @@ class ShmChannel:
                 return False
         return outgoing.send(header, payload, token)
 
+    def path(self, peer: int) -> Path:
+        outgoing = self._outgoing.get(peer)
+        return partial(self.send, peer) if outgoing is None else outgoing.send
+
     def poll(self) -> bool:
         board = self._memory[self._arrivals]
         if board != self._board:
@@ -170,8 +175,13 @@ class ShmChannel:
             return None
         address = self._addresses.get(peer)
         if address is None:
-            raise ChannelError(f"shm: process {peer} has no address; it does not offer this channel")
-        return self._open(address)
+            self._lose(peer, "has no address; it does not offer this channel")
+            return None
+        try:
+            return self._open(address)
+        except ChannelError as error:
+            self._lose(peer, str(error))
+            return None
 
     def _open(self, address: Address) -> Outgoing:
         """Open a peer's inbox and doorbell, and show that this process holds the job's key."""

@@ -16,10 +16,9 @@ import os
 import select
 import socket
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
+from functools import lru_cache, partial
 
-from fmi_mpi.channels.base import Address, Capabilities, ChannelError, Payload, Receiver
+from fmi_mpi.channels.base import Address, Capabilities, Path, Payload, Receiver
 from fmi_mpi.channels.tcp.connection import Connection
 from fmi_mpi.channels.tcp.handshake import (
     CHALLENGE_SIZE,
@@ -48,10 +47,13 @@ _WRITE = select.EPOLLOUT
 @lru_cache(maxsize=1)
 def _may_buffer() -> bool:
     """Tell whether sockets get the buffers they ask for; where not, the kernel's own choice is better."""
-    try:
-        limits = [int(Path("/proc/sys/net/core", name).read_text()) for name in ("rmem_max", "wmem_max")]
-    except (OSError, ValueError):
-        return False
+    limits = []
+    for name in ("rmem_max", "wmem_max"):
+        try:
+            with open(f"/proc/sys/net/core/{name}", encoding="ascii") as file:
+                limits.append(int(file.read()))
+        except (OSError, ValueError):
+            return False
     return min(limits) >= _SOCKET_BUFFER
 
 
@@ -142,6 +144,9 @@ class TcpChannel:
                 self._epoll.modify(connection.sock, _READ | _WRITE)
         return done
 
+    def path(self, peer: int) -> Path:
+        return partial(self.send, peer)
+
     def poll(self) -> bool:
         moved = False
         if self._writers:
@@ -230,7 +235,8 @@ class TcpChannel:
     def _dial(self, peer: int) -> None:
         address = self._peers.get(peer)
         if address is None:
-            raise ChannelError(f"tcp: process {peer} has no address; it does not offer this channel")
+            self._lose(peer, f"process {peer} has no address; it does not offer this channel")
+            return
         sock = _socket(address["host"])
         shake = _Handshake(sock, peer, "connecting", CHALLENGE_SIZE)
         error = sock.connect_ex((address["host"], address["port"]))
