@@ -15,6 +15,7 @@ import numpy as np
 from fmi_mpi.api.exception import boundary
 from fmi_mpi.constants import ERR_BASE, ERR_NO_MEM
 from fmi_mpi.data.buffers import EMPTY, acquire, address_of, is_on_device, item_size, memory_at
+from fmi_mpi.data.pickling import Pickle
 from fmi_mpi.data.special import (
     BOTTOM,
     BUFFER_AUTOMATIC,
@@ -265,3 +266,6 @@ def _address(value: int) -> int:
 def _signed(value: int) -> int:
     value %= _WORD
     return value - _WORD if value >= _WORD >> 1 else value
+
+
+Pickle._exported = buffer

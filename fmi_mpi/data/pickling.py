@@ -12,7 +12,7 @@ from __future__ import annotations
 import pickle as _pickle
 import struct
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from fmi_mpi.engine.frames import FLAG_OUT_OF_BAND
 
@@ -33,7 +33,9 @@ class Pickle:
     """
 
     __module__ = "fmi_mpi.MPI"
-    __slots__ = ("PROTOCOL", "THRESHOLD", "_custom_dumps", "_dumps", "_loads")
+    __slots__ = ("_custom_dumps", "_dumps", "_loads", "_protocol", "_threshold")
+    _exported: ClassVar[type[Any]] = memoryview
+    """Makes what ``dumps_oob`` returns of a buffer; ``MPI`` puts its own class here."""
 
     def __init__(
         self,
@@ -45,12 +47,30 @@ class Pickle:
         self._dumps = _pickle.dumps if dumps is None else dumps
         self._loads = _pickle.loads if loads is None else loads
         self._custom_dumps = dumps is not None and dumps is not _pickle.dumps
-        self.PROTOCOL = protocol if protocol is not None or self._custom_dumps else _pickle.HIGHEST_PROTOCOL
-        self.THRESHOLD = _THRESHOLD if threshold is None else threshold
+        self.PROTOCOL = protocol
+        self.THRESHOLD = threshold
+
+    @property
+    def PROTOCOL(self) -> int | None:
+        """Pickle protocol; None is the highest, or what functions of the user choose."""
+        return self._protocol
+
+    @PROTOCOL.setter
+    def PROTOCOL(self, protocol: int | None) -> None:
+        self._protocol = protocol if protocol is not None or self._custom_dumps else _pickle.HIGHEST_PROTOCOL
+
+    @property
+    def THRESHOLD(self) -> int:
+        """Bytes from which a buffer travels out of band; None sets the default."""
+        return self._threshold
+
+    @THRESHOLD.setter
+    def THRESHOLD(self, threshold: int | None) -> None:
+        self._threshold = _THRESHOLD if threshold is None else threshold
 
     def dumps(self, obj: Any) -> bytes:
         """Return an object as pickle."""
-        protocol = self.PROTOCOL
+        protocol = self._protocol
         data: bytes = self._dumps(obj) if protocol is None else self._dumps(obj, protocol)
         return data
 
@@ -60,8 +80,12 @@ class Pickle:
 
     def dumps_oob(self, obj: Any) -> tuple[bytes, list[Any]]:
         """Return an object as pickle and the buffers of at least THRESHOLD bytes that it leaves out."""
+        data, views = self._dumps_views(obj)
+        return data, [self._exported(view) for view in views]
+
+    def _dumps_views(self, obj: Any) -> tuple[bytes, list[memoryview]]:
         buffers: list[memoryview] = []
-        threshold = self.THRESHOLD
+        threshold = self._threshold
 
         def in_band(buffer: _pickle.PickleBuffer) -> bool:
             view = buffer.raw()
@@ -70,7 +94,8 @@ class Pickle:
             buffers.append(view)
             return False
 
-        protocol = 5 if self.PROTOCOL is None else max(self.PROTOCOL, 5) if self.PROTOCOL >= 0 else self.PROTOCOL
+        given = self._protocol
+        protocol = 5 if given is None else max(given, 5) if given >= 0 else given
         return self._dumps(obj, protocol, buffer_callback=in_band), buffers
 
     def loads_oob(self, data: Any, buffers: Iterable[Any]) -> Any:
@@ -83,11 +108,11 @@ pickle = Pickle()
 
 def dumps_parts(obj: Any) -> tuple[list[memoryview], int]:
     """Return an object as a message in parts, to be sent one after another, and the message's flags."""
-    if pickle._custom_dumps or (pickle.PROTOCOL is not None and 0 <= pickle.PROTOCOL < 5):
+    if pickle._custom_dumps or (pickle._protocol is not None and 0 <= pickle._protocol < 5):
         return [memoryview(pickle.dumps(obj)).cast("B")], 0
     if type(obj) in _PLAIN:
-        return [memoryview(_pickle.dumps(obj, pickle.PROTOCOL))], 0
-    data, buffers = pickle.dumps_oob(obj)
+        return [memoryview(_pickle.dumps(obj, pickle._protocol))], 0
+    data, buffers = pickle._dumps_views(obj)
     if not buffers:
         return [memoryview(data)], 0
     lengths = [len(data), *map(len, buffers)]

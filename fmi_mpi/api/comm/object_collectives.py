@@ -76,7 +76,7 @@ class ObjectCollectives(Plans):
         return [_loads(one, sendobj) for one in received]
 
     @boundary
-    def alltoall(self, sendobj: Sequence[Any]) -> list[Any]:
+    def alltoall(self, sendobj: Sequence[Any] | None) -> list[Any]:
         """Return the objects that all processes have for this one."""
         comm = self._state()
         objects = _exactly(sendobj, comm.size)
@@ -115,9 +115,7 @@ class ObjectCollectives(Plans):
 
 
 def _exactly(objects: Sequence[Any] | None, size: int) -> list[Any]:
-    if objects is None:
-        raise ValueError(f"expecting {size} items, got None")
-    found = list(objects)
+    found = [None] * size if objects is None else list(objects)
     if len(found) != size:
         raise ValueError(f"expecting {size} items, got {len(found)}")
     return found
