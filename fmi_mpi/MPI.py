@@ -15,7 +15,7 @@ from fmi_mpi.api.buffer import (
     buffer,
     memory,
 )
-from fmi_mpi.api.comm import COMM_NULL, COMM_SELF, COMM_WORLD, Comm, Intracomm
+from fmi_mpi.api.comm import COMM_NULL, COMM_SELF, COMM_WORLD, Comm, Intercomm, Intracomm
 from fmi_mpi.api.comm.buffered import Attach_buffer, Detach_buffer, Flush_buffer, Iflush_buffer
 from fmi_mpi.api.datatype import DATATYPE_NULL, Datatype
 from fmi_mpi.api.datatype import PREDEFINED as _PREDEFINED
@@ -596,6 +596,7 @@ __all__ = [
     "Info",
     "Init",
     "Init_thread",
+    "Intercomm",
     "Intracomm",
     "Is_finalized",
     "Is_initialized",

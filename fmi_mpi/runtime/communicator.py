@@ -57,6 +57,11 @@ class Communicator:
         self._hosts: tuple[int, ...] | None = None
         self._selector: Selector | None = None
 
+    @property
+    def union(self) -> Communicator:
+        """All processes as one group: the communicator itself, unless it is an inter-communicator."""
+        return self
+
     # -- point-to-point --------------------------------------------------------------------------------------
 
     def isend(self, dest: int, tag: int, payload: Payload, length: int, flags: int = 0, space: int = 0) -> SendOp:

@@ -14,6 +14,7 @@ from fmi_mpi.api.attributes import Attributes
 from fmi_mpi.api.comm.collectives import Collectives
 from fmi_mpi.api.comm.construction import Construction, create_group
 from fmi_mpi.api.comm.core import TAG_LIMIT, boundary
+from fmi_mpi.api.comm.intercomm import Bridges, Remote
 from fmi_mpi.api.comm.object_collectives import ObjectCollectives
 from fmi_mpi.api.comm.object_messages import ObjectMessages
 from fmi_mpi.api.comm.scans import Scans
@@ -34,7 +35,7 @@ from fmi_mpi.runtime.communicator import Communicator
 if TYPE_CHECKING:
     from fmi_mpi.runtime.world import World
 
-__all__ = ["COMM_NULL", "COMM_SELF", "COMM_WORLD", "Comm", "Intracomm"]
+__all__ = ["COMM_NULL", "COMM_SELF", "COMM_WORLD", "Comm", "Intercomm", "Intracomm"]
 
 
 class Comm(
@@ -54,6 +55,12 @@ class Comm(
 
     def __new__(cls, comm: Comm | None = None) -> Self:
         return super().__new__(cls, comm)
+
+    @classmethod
+    def _of_state(cls, state: Any) -> Any:
+        if state is None:
+            return cls()
+        return (Intracomm if state.remote is None else Intercomm)._wrap(state)
 
     def _attributes_of(self) -> Any:
         return self._state()
@@ -75,14 +82,17 @@ class Comm(
         return keyval == WTIME_IS_GLOBAL, 0
 
 
-class Intracomm(Comm, Scans):
+class Intracomm(Comm, Scans, Bridges):
     """Intracommunicator."""
 
     __slots__ = ()
     __module__ = "fmi_mpi.MPI"
 
     def __new__(cls, comm: Comm | None = None) -> Self:
-        return super().__new__(cls, comm)
+        self = super().__new__(cls, comm)
+        if self._handle is not None and self._handle.remote is not None:
+            raise TypeError("expecting an intra-communicator")
+        return self
 
     @boundary
     def Create_group(self, group: Group, tag: int = 0) -> Intracomm:
@@ -97,6 +107,19 @@ class Intracomm(Comm, Scans):
             return Intracomm()
         new: Intracomm = self._new(comm, context, group._state().procs)
         return new
+
+
+class Intercomm(Comm, Remote):
+    """Intercommunicator."""
+
+    __slots__ = ()
+    __module__ = "fmi_mpi.MPI"
+
+    def __new__(cls, comm: Comm | None = None) -> Self:
+        self = super().__new__(cls, comm)
+        if self._handle is not None and self._handle.remote is None:
+            raise TypeError("expecting an inter-communicator")
+        return self
 
 
 COMM_NULL = Comm()

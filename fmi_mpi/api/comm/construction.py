@@ -2,6 +2,7 @@
 
 Rules of this file:
 - Each member offers a fresh context number; the first rank of each new communicator decides. One allgather does it.
+- On an inter-communicator both groups take part, as ranks of their union.
 - New communicators inherit the error handler; duplicates also attributes, info and topology.
 """
 
@@ -33,14 +34,16 @@ from fmi_mpi.constants import (
 from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.communicator import INTERNAL, Communicator
 from fmi_mpi.runtime.group import GroupImpl
+from fmi_mpi.runtime.intercommunicator import Intercommunicator
 from fmi_mpi.runtime.request import RequestState
 
 if TYPE_CHECKING:
     from fmi_mpi.api.comm import Comm
 
-__all__ = ["Construction", "create_group", "exchange"]
+__all__ = ["GROUP_TAG", "Construction", "create_group", "exchange"]
 
-_GROUP_TAG = (1 << 30) - 1
+GROUP_TAG = (1 << 30) - 1
+"""Tag of messages that agree on a context within a group, in the internal space."""
 
 
 def _exchange(comm: Communicator, *numbers: int) -> tuple[Steps[None], Any]:
@@ -93,7 +96,7 @@ class Construction(CommCore):
     # -- duplication -------------------------------------------------------------------------------------------
 
     def _duplicate(self, comm: Communicator, context: int, attributes: bool) -> Self:
-        new = Communicator(comm.world, context, comm.local, comm.remote)
+        new = type(comm)(comm.world, context, comm.local, comm.remote)
         new.errhandler = comm.errhandler
         new.topology = comm.topology
         if attributes:
@@ -113,7 +116,7 @@ class Construction(CommCore):
             info: hints of the duplicate; by default those of this communicator.
         """
         comm = self._state()
-        offers = exchange(comm, comm.world.new_context())
+        offers = exchange(comm.union, comm.world.new_context())
         new = self._duplicate(comm, offers[0][0], True)
         hints = comm.info if info is None else InfoImpl(dict(info.items()))
         new._handle.info = None if hints is None else InfoImpl(hints.pairs)
@@ -133,7 +136,7 @@ class Construction(CommCore):
         hints = comm.info if info is None else InfoImpl(dict(info.items()))
         state.info = None if hints is None else InfoImpl(hints.pairs)
 
-        steps, table = _exchange(comm, state.context)
+        steps, table = _exchange(comm.union, state.context)
 
         def finish(result: Any) -> None:
             state.context = int(table[0, 0])
@@ -149,25 +152,37 @@ class Construction(CommCore):
 
     # -- new groups --------------------------------------------------------------------------------------------
 
-    def _new(self, comm: Communicator, context: int, procs: Sequence[int], like: Any = None) -> Any:
-        from fmi_mpi.api.comm import Intracomm
+    def _new(self, comm: Communicator, context: int, procs: Sequence[int]) -> Any:
+        """Return a communicator of some processes of another one; they are of both groups of an inter-communicator."""
+        from fmi_mpi.api.comm import Intercomm, Intracomm
 
-        new = Communicator(comm.world, context, tuple(procs))
-        new.errhandler = comm.errhandler
-        return (like or Intracomm)._wrap(new)
+        if comm.remote is None:
+            new = Communicator(comm.world, context, tuple(procs))
+            new.errhandler = comm.errhandler
+            return Intracomm._wrap(new)
+        local, remote = (tuple(proc for proc in procs if proc in group) for group in (comm.local, comm.remote))
+        if not local or not remote:
+            return Intercomm()
+        between = Intercommunicator(comm.world, context, local, remote)
+        between.errhandler = comm.errhandler
+        return Intercomm._wrap(between)
 
     @boundary
     def Create(self, group: Group) -> Comm:
-        """Return a communicator of a subgroup, COMM_NULL outside of it. All processes call it."""
-        from fmi_mpi.api.comm import Intracomm
+        """Return a communicator of a subgroup, COMM_NULL outside of it. All processes call it.
 
+        Args:
+            group: of an inter-communicator, a subgroup of the own group; the other group's processes give theirs.
+        """
         comm = self._state()
         procs = _members(comm, group)
+        inside = comm.world.proc in procs
+        if comm.remote is not None:
+            return self.Split(0 if inside else UNDEFINED, procs.index(comm.world.proc) if inside else 0)
         offers = exchange(comm, comm.world.new_context())
-        if comm.world.proc not in procs:
-            return Intracomm()
-        leader = comm.local.index(procs[0])
-        new: Comm = self._new(comm, offers[leader][0], procs)
+        if not inside:
+            return _null(comm)
+        new: Comm = self._new(comm, offers[comm.local.index(procs[0])][0], procs)
         return new
 
     @boundary
@@ -175,19 +190,21 @@ class Construction(CommCore):
         """Return the communicator of the processes with the same color.
 
         Args:
-            color: zero or more, or UNDEFINED for COMM_NULL.
+            color: zero or more, or UNDEFINED for COMM_NULL; of an inter-communicator also if no process of the
+                other group has the color.
             key: ranks follow it, then the present rank.
         """
-        from fmi_mpi.api.comm import Intracomm
-
         comm = self._state()
         if color < 0 and color != UNDEFINED:
             raise MPIError(ERR_ARG, f"color {color} is negative and not UNDEFINED")
-        offers = exchange(comm, color, key, comm.world.new_context())
+        union = comm.union
+        offers = exchange(union, color, key, comm.world.new_context())
         if color == UNDEFINED:
-            return Intracomm()
-        ranks = sorted((rank for rank in range(comm.size) if offers[rank][0] == color), key=lambda r: (offers[r][1], r))
-        new: Comm = self._new(comm, offers[ranks[0]][2], [comm.local[rank] for rank in ranks])
+            return _null(comm)
+        ranks = sorted(
+            (rank for rank in range(union.size) if offers[rank][0] == color), key=lambda r: (offers[r][1], r)
+        )
+        new: Comm = self._new(comm, offers[ranks[0]][2], [union.local[rank] for rank in ranks])
         return new
 
     @boundary
@@ -203,7 +220,8 @@ class Construction(CommCore):
             return self.Split(UNDEFINED, key)
         if split_type != COMM_TYPE_SHARED:
             raise MPIError(ERR_ARG, f"split type {split_type} is not COMM_TYPE_SHARED")
-        return self.Split(comm.hosts[comm.rank], key)
+        union = comm.union
+        return self.Split(union.hosts[union.rank], key)
 
     @boundary
     def Free(self) -> None:
@@ -268,6 +286,13 @@ class Construction(CommCore):
         return bool(self._handle is not None and self.Get_topology() != UNDEFINED)
 
 
+def _null(comm: Communicator) -> Comm:
+    """Return the null communicator of a communicator's class."""
+    from fmi_mpi.api.comm import Intercomm, Intracomm
+
+    return Intracomm() if comm.remote is None else Intercomm()
+
+
 def _members(comm: Communicator, group: Group) -> tuple[int, ...]:
     procs: tuple[int, ...] = group._state().procs
     if not set(procs) <= set(comm.local):
@@ -286,7 +311,7 @@ def create_group(comm: Communicator, group: Group) -> int | None:
     if comm.rank == leader:
         word[0] = comm.world.new_context()
         for proc in procs[1:]:
-            complete(comm, comm.isend(comm.local.index(proc), _GROUP_TAG, data, len(data), space=INTERNAL))
+            complete(comm, comm.isend(comm.local.index(proc), GROUP_TAG, data, len(data), space=INTERNAL))
     else:
-        complete(comm, comm.irecv(leader, _GROUP_TAG, data, space=INTERNAL))
+        complete(comm, comm.irecv(leader, GROUP_TAG, data, space=INTERNAL))
     return int(word[0])

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fmi_mpi.api.comm.core import boundary, check_root
-from fmi_mpi.api.comm.plans import Plans
+from fmi_mpi.api.comm.plans import Plans, between
 from fmi_mpi.api.op import SUM, Op
+from fmi_mpi.constants import ROOT
 from fmi_mpi.data.pickling import dumps_parts, loads_message
 
-__all__ = ["ObjectCollectives"]
+__all__ = ["Combine", "ObjectCollectives"]
 
 Combine = Op | Callable[[Any, Any], Any]
 
@@ -39,6 +40,8 @@ class ObjectCollectives(Plans):
     def bcast(self, obj: Any, root: int = 0) -> Any:
         """Return the root's object on all processes."""
         comm = self._state()
+        if comm.remote is not None:
+            return self._run(between("object_bcast", comm, obj, root))
         check_root(comm, root)
         blob = dumps_parts(obj) if comm.rank == root else None
         received = self._run(lambda: (comm.select("object_bcast")(comm, blob, root), None))
@@ -48,6 +51,9 @@ class ObjectCollectives(Plans):
     def gather(self, sendobj: Any, root: int = 0) -> list[Any] | None:
         """Return the objects of all processes at the root, None elsewhere."""
         comm = self._state()
+        if comm.remote is not None:
+            gathered: list[Any] | None = self._run(between("object_gather", comm, sendobj, root))
+            return gathered
         check_root(comm, root)
         blob = None if comm.rank == root else dumps_parts(sendobj)
         received = self._run(lambda: (comm.select("object_gather")(comm, blob, root), None))
@@ -57,6 +63,9 @@ class ObjectCollectives(Plans):
     def scatter(self, sendobj: Sequence[Any] | None, root: int = 0) -> Any:
         """Return the object that the root has for this process."""
         comm = self._state()
+        if comm.remote is not None:
+            given = _exactly(sendobj, len(comm.procs)) if root == ROOT else None
+            return self._run(between("object_scatter", comm, given, root))
         check_root(comm, root)
         own: Any = None
         blobs = None
@@ -71,6 +80,9 @@ class ObjectCollectives(Plans):
     def allgather(self, sendobj: Any) -> list[Any]:
         """Return the objects of all processes."""
         comm = self._state()
+        if comm.remote is not None:
+            gathered: list[Any] = self._run(between("object_allgather", comm, sendobj))
+            return gathered
         blob = dumps_parts(sendobj)
         received = self._run(lambda: (comm.select("object_allgather")(comm, blob), None))
         return [_loads(one, sendobj) for one in received]
@@ -79,6 +91,9 @@ class ObjectCollectives(Plans):
     def alltoall(self, sendobj: Sequence[Any] | None) -> list[Any]:
         """Return the objects that all processes have for this one."""
         comm = self._state()
+        if comm.remote is not None:
+            exchanged: list[Any] = self._run(between("object_alltoall", comm, _exactly(sendobj, len(comm.procs))))
+            return exchanged
         objects = _exactly(sendobj, comm.size)
         own = objects[comm.rank]
         blobs = [([], 0) if rank == comm.rank else dumps_parts(obj) for rank, obj in enumerate(objects)]
@@ -89,6 +104,8 @@ class ObjectCollectives(Plans):
     def reduce(self, sendobj: Any, op: Combine = SUM, root: int = 0) -> Any | None:
         """Return the objects of all processes combined, at the root."""
         comm = self._state()
+        if comm.remote is not None:
+            return self._run(between("object_reduce", comm, sendobj, op, root))
         check_root(comm, root)
         run = comm.select("object_reduce")
         return self._run(lambda: (run(comm, sendobj, dumps_parts, loads_message, op, root), None))
@@ -96,17 +113,10 @@ class ObjectCollectives(Plans):
     @boundary
     def allreduce(self, sendobj: Any, op: Combine = SUM) -> Any:
         """Return the objects of all processes combined."""
+        comm = self._state()
+        if comm.remote is not None:
+            return self._run(between("object_allreduce", comm, sendobj, op))
         return self._combined("object_allreduce", sendobj, op)
-
-    @boundary
-    def scan(self, sendobj: Any, op: Combine = SUM) -> Any:
-        """Return the objects of the processes up to this one combined."""
-        return self._combined("object_scan", sendobj, op)
-
-    @boundary
-    def exscan(self, sendobj: Any, op: Combine = SUM) -> Any:
-        """Return the objects of the processes before this one combined, None on the first."""
-        return self._combined("object_exscan", sendobj, op)
 
     def _combined(self, name: str, obj: Any, op: Combine) -> Any:
         comm = self._state()

@@ -5,6 +5,7 @@ Rules of this file:
   once, nonblocking ones start it, persistent ones start it again and again.
 - Data of types with gaps is packed when a plan starts and unpacked when it has ended.
 - What selection sees (sizes in bytes) is equal on all ranks, or zero.
+- Inter-communicators have plans of their own (``inter_plans``).
 """
 
 from __future__ import annotations
@@ -30,23 +31,44 @@ from fmi_mpi.data.message import (
 from fmi_mpi.runtime.communicator import Communicator
 from fmi_mpi.runtime.request import RequestState
 
-__all__ = ["Plan", "Plans"]
+__all__ = [
+    "MAKERS",
+    "Finish",
+    "Plan",
+    "Plans",
+    "between",
+    "check_counts",
+    "kernel_of",
+    "matching",
+    "pieces_of",
+    "then",
+    "unpacking",
+]
 
 Finish = Callable[[Any], Any] | None
 Plan = Callable[[], tuple[Steps[Any], Finish]]
 
 
-def _then(finish: Callable[[], None] | None) -> Finish:
+def then(finish: Callable[[], None] | None) -> Finish:
     """Return a schedule's finish for a sink's."""
     return None if finish is None else lambda result: finish()
 
 
-def _unpacking(message: Message) -> tuple[memoryview, Finish]:
+def unpacking(message: Message) -> tuple[memoryview, Finish]:
+    """Return where a message is to be received, and a schedule's finish that puts it into place."""
     sink, finish = message.sink()
     return sink, None if finish is None else lambda result: finish(len(sink))
 
 
-def _matching(send: Message, recv: Message) -> None:
+def between(name: str, *arguments: Any) -> Plan:
+    """Return a plan for an inter-communicator; its module stands on this one and loads when one is used."""
+    from fmi_mpi.api.comm import inter_plans
+
+    plan: Plan = getattr(inter_plans, name)(*arguments)
+    return plan
+
+
+def matching(send: Message, recv: Message) -> None:
     """Raise ValueError unless two reduction buffers have the same type and count."""
     if send.datatype is not recv.datatype:
         raise ValueError("mismatch in send and receive MPI datatypes")
@@ -79,11 +101,13 @@ class Plans(CommCore):
     # -- plans ---------------------------------------------------------------------------------------------------
 
     def _barrier(self) -> Plan:
-        comm = self._state()
+        comm = self._state().union
         return lambda: (comm.select("barrier")(comm), None)
 
     def _bcast(self, buf: Any, root: int) -> Plan:
         comm = self._state()
+        if comm.remote is not None:
+            return between("bcast", comm, buf, root)
         check_root(comm, root)
         if comm.rank == root:
             given = message_send(buf)
@@ -91,20 +115,22 @@ class Plans(CommCore):
         message = message_recv(buf)
 
         def plan() -> tuple[Steps[Any], Finish]:
-            sink, finish = _unpacking(message)
+            sink, finish = unpacking(message)
             return comm.select("bcast", message.nbytes)(comm, sink, root), finish
 
         return plan
 
     def _gather(self, sendbuf: Any, recvbuf: Any, root: int, vector: bool) -> Plan:
         comm = self._state()
+        if comm.remote is not None:
+            return between("gather", comm, sendbuf, recvbuf, root, vector)
         check_root(comm, root)
         name = "gatherv" if vector else "gather"
         if comm.rank != root:
             given = message_send(sendbuf)
             nbytes = 0 if vector else given.nbytes
             return lambda: (comm.select(name, nbytes)(comm, given.payload(), None, root), None)
-        pieces = _pieces(recvbuf, True, comm.size, vector)
+        pieces = pieces_of(recvbuf, True, comm.size, vector)
         own = None if is_in_place(sendbuf) else message_send(sendbuf)
 
         def plan() -> tuple[Steps[Any], Finish]:
@@ -113,19 +139,21 @@ class Plans(CommCore):
             nbytes = 0 if vector else pieces.messages[0].nbytes
             if own is None and finish is not None:
                 send = pieces.messages[root].payload()
-            return comm.select(name, nbytes)(comm, send, sink, root), _then(finish)
+            return comm.select(name, nbytes)(comm, send, sink, root), then(finish)
 
         return plan
 
     def _scatter(self, sendbuf: Any, recvbuf: Any, root: int, vector: bool) -> Plan:
         comm = self._state()
+        if comm.remote is not None:
+            return between("scatter", comm, sendbuf, recvbuf, root, vector)
         check_root(comm, root)
         name = "scatterv" if vector else "scatter"
         own = None if comm.rank == root and is_in_place(recvbuf) else message_recv(recvbuf)
-        pieces = _pieces(sendbuf, False, comm.size, vector) if comm.rank == root else None
+        pieces = pieces_of(sendbuf, False, comm.size, vector) if comm.rank == root else None
 
         def plan() -> tuple[Steps[Any], Finish]:
-            sink, finish = (None, None) if own is None else _unpacking(own)
+            sink, finish = (None, None) if own is None else unpacking(own)
             data: Any = None
             nbytes = 0 if own is None else own.nbytes
             if pieces is not None:
@@ -137,7 +165,9 @@ class Plans(CommCore):
 
     def _allgather(self, sendbuf: Any, recvbuf: Any, vector: bool) -> Plan:
         comm = self._state()
-        pieces = _pieces(recvbuf, True, comm.size, vector)
+        if comm.remote is not None:
+            return between("allgather", comm, sendbuf, recvbuf, vector)
+        pieces = pieces_of(recvbuf, True, comm.size, vector)
         own = None if is_in_place(sendbuf) else message_send(sendbuf)
         name = "allgatherv" if vector else "allgather"
         measure = sum(piece.nbytes for piece in pieces.messages) if vector else pieces.messages[0].nbytes
@@ -147,14 +177,16 @@ class Plans(CommCore):
             send = None if own is None else own.payload()
             if own is None and finish is not None:
                 send = pieces.messages[comm.rank].payload()
-            return comm.select(name, measure)(comm, send, sink), _then(finish)
+            return comm.select(name, measure)(comm, send, sink), then(finish)
 
         return plan
 
     def _alltoall(self, sendbuf: Any, recvbuf: Any, kind: str) -> Plan:
         comm = self._state()
+        if comm.remote is not None:
+            return between("alltoall", comm, sendbuf, recvbuf, kind)
         in_place = is_in_place(sendbuf)
-        make = _MAKERS[kind]
+        make = MAKERS[kind]
         recvs = make(recvbuf, True, comm.size)
         sends = recvs if in_place else make(sendbuf, False, comm.size)
         if kind == "alltoall":
@@ -165,7 +197,7 @@ class Plans(CommCore):
                 data = sends.payload()
                 if in_place:
                     data = memoryview(bytes(data))
-                return comm.select(kind, nbytes)(comm, data, sink), _then(finish)
+                return comm.select(kind, nbytes)(comm, data, sink), then(finish)
 
             return plan
 
@@ -174,16 +206,18 @@ class Plans(CommCore):
             data = sends.payloads()
             if in_place:
                 data = [memoryview(bytes(view)) for view in data]
-            return comm.select(kind)(comm, data, sinks), _then(finish)
+            return comm.select(kind)(comm, data, sinks), then(finish)
 
         return plan_pieces
 
     def _reduce(self, sendbuf: Any, recvbuf: Any, op: Op, root: int) -> Plan:
         comm = self._state()
+        if comm.remote is not None:
+            return between("reduce", comm, sendbuf, recvbuf, op, root)
         check_root(comm, root)
         if comm.rank != root:
             given = message_send(sendbuf)
-            combine = _kernel(op, given)
+            combine = kernel_of(op, given)
             run = comm.select("reduce", given.nbytes, combine.commutative)
             return lambda: (run(comm, given.payload(), None, combine, root), None)
         return self._reduction("reduce", sendbuf, recvbuf, op, root)
@@ -191,15 +225,17 @@ class Plans(CommCore):
     def _reduction(self, name: str, sendbuf: Any, recvbuf: Any, op: Op, *root: int) -> Plan:
         """Return the plan of a reduction whose result has the contribution's form."""
         comm = self._state()
+        if comm.remote is not None:
+            return between("reduction", comm, sendbuf, recvbuf, op)
         into = message_recv(recvbuf)
         own = into if is_in_place(sendbuf) else message_send(sendbuf)
         if own is not into:
-            _matching(own, into)
-        combine = _kernel(op, into)
+            matching(own, into)
+        combine = kernel_of(op, into)
         run = comm.select(name, into.nbytes, combine.commutative)
 
         def plan() -> tuple[Steps[Any], Finish]:
-            sink, finish = _unpacking(into)
+            sink, finish = unpacking(into)
             if own is not into:
                 send = own.payload()
             else:
@@ -212,28 +248,30 @@ class Plans(CommCore):
 
     def _reduce_scatter(self, sendbuf: Any, recvbuf: Any, counts: Sequence[int] | None, op: Op, block: bool) -> Plan:
         comm = self._state()
+        if comm.remote is not None:
+            return between("reduce_scatter", comm, sendbuf, recvbuf, counts, op, block)
         in_place = is_in_place(sendbuf)
         if block:
             sends = message_block(recvbuf if in_place else sendbuf, in_place, comm.size)
             into = sends.messages[0] if in_place else message_recv(recvbuf)
             if not in_place:
-                _matching(sends.messages[0], into)
+                matching(sends.messages[0], into)
             numbers = [into.count] * comm.size
             whole = sends.payload()
         else:
             into = message_recv(recvbuf)
             own = into if in_place else message_send(sendbuf)
             numbers = self._counts(comm, into, counts, in_place)
-            _check_counts(own, into, numbers, comm.rank, in_place)
+            check_counts(own, into, numbers, comm.rank, in_place)
             whole = own.payload()
         size = into.datatype.size
-        combine = _kernel(op, into)
+        combine = kernel_of(op, into)
         nbytes = tuple(number * size for number in numbers)
         name = "reduce_scatter_block" if block else "reduce_scatter"
         run = comm.select(name, sum(nbytes), combine.commutative)
 
         def plan() -> tuple[Steps[Any], Finish]:
-            sink, finish = _unpacking(into)
+            sink, finish = unpacking(into)
             send = memoryview(bytes(whole)) if in_place else whole
             return run(comm, send, sink[: nbytes[comm.rank]], nbytes, combine), finish
 
@@ -250,7 +288,7 @@ class Plans(CommCore):
         return numbers
 
 
-def _check_counts(own: Message, into: Message, numbers: Sequence[int], rank: int, in_place: bool) -> None:
+def check_counts(own: Message, into: Message, numbers: Sequence[int], rank: int, in_place: bool) -> None:
     """Raise ValueError unless the counts of a reduce-scatter fit its buffers."""
     total = sum(numbers)
     if not in_place:
@@ -264,7 +302,8 @@ def _check_counts(own: Message, into: Message, numbers: Sequence[int], rank: int
         raise ValueError(f"mismatch in receive count {into.count} and sum(counts) {total}")
 
 
-def _kernel(op: Op, message: Message) -> Any:
+def kernel_of(op: Op, message: Message) -> Any:
+    """Return the kernel that applies an operation to a message's elements."""
     from fmi_mpi.api.datatype import Datatype
 
     state = op._state()
@@ -276,14 +315,16 @@ def _blocks(spec: Any, writable: bool, size: int) -> Pieces:
     return message_block(spec, writable, size)
 
 
-_MAKERS: dict[str, Callable[[Any, bool, int], Pieces]] = {
+MAKERS: dict[str, Callable[[Any, bool, int], Pieces]] = {
     "alltoall": _blocks,
     "alltoallv": message_vector,
     "alltoallw": message_w,
 }
+"""How the buffers of each form of all-to-all are parsed."""
 
 
-def _pieces(spec: Any, writable: bool, size: int, vector: bool) -> Pieces:
+def pieces_of(spec: Any, writable: bool, size: int, vector: bool) -> Pieces:
+    """Return the pieces of a buffer with a block for each rank; ``vector`` if they may differ in length."""
     return message_vector(spec, writable, size) if vector else message_block(spec, writable, size)
 
 

@@ -1,15 +1,15 @@
-"""Prefix reductions of buffers (MPI-4.1, 6.11).
+"""Prefix reductions of buffers and objects (MPI-4.1, 6.11).
 
 Rules of this file:
-- Each call is a plan (``plans``) in one of three forms: run, begun (``I...``) or prepared (``..._init``).
+- Each call on buffers is a plan (``plans``) in one of three forms: run, begun (``I...``) or prepared (``..._init``).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fmi_mpi.api.comm.core import boundary
-from fmi_mpi.api.comm.plans import Plans
+from fmi_mpi.api.comm.object_collectives import Combine, ObjectCollectives
 from fmi_mpi.api.info import INFO_NULL, Info
 from fmi_mpi.api.op import SUM, Op
 from fmi_mpi.api.request import Prequest, Request
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Scans"]
 
 
-class Scans(Plans):
+class Scans(ObjectCollectives):
     """Chapter mixin of ``Intracomm``."""
 
     __slots__ = ()
@@ -56,3 +56,13 @@ class Scans(Plans):
     ) -> Prequest:
         """Prepare to combine the contributions of the processes before this one; undefined on the first."""
         return self._prepare(self._reduction("exscan", sendbuf, recvbuf, op))
+
+    @boundary
+    def scan(self, sendobj: Any, op: Combine = SUM) -> Any:
+        """Return the objects of the processes up to this one combined."""
+        return self._combined("object_scan", sendobj, op)
+
+    @boundary
+    def exscan(self, sendobj: Any, op: Combine = SUM) -> Any:
+        """Return the objects of the processes before this one combined, None on the first."""
+        return self._combined("object_exscan", sendobj, op)
