@@ -3,7 +3,7 @@
 Rules of this file:
 - ``attributes`` of a state maps keyvals to (value, key), or is None as long as there are none: an attribute outlives
   its key's ``Free_keyval``.
-- An exception in a user's callback is printed and becomes an error of class ERR_OTHER; only while an object is being
+- An exception in a user's callback is printed and becomes an error of its own class or ERR_OTHER; only while an object is being
   freed it is printed and no more, since the object is gone anyway.
 """
 
@@ -15,9 +15,9 @@ from collections.abc import Callable
 from operator import index
 from typing import Any
 
-from fmi_mpi.api.exception import boundary, comm_boundary
+from fmi_mpi.api.exception import boundary, call_back, comm_boundary
 from fmi_mpi.api.objects import Handle
-from fmi_mpi.constants import ERR_KEYVAL, ERR_OTHER, KEYVAL_INVALID
+from fmi_mpi.constants import ERR_KEYVAL, KEYVAL_INVALID
 from fmi_mpi.errors import MPIError
 
 __all__ = ["Attributes", "copy_attributes", "delete_attributes"]
@@ -40,14 +40,6 @@ class _Keyval:
 
 _keyvals: dict[int, _Keyval] = {}
 _next_keyval = itertools.count(_FIRST_KEYVAL)
-
-
-def _callback(function: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return function(*arguments)
-    except Exception:
-        traceback.print_exc()
-        raise MPIError(ERR_OTHER, "an attribute callback failed") from None
 
 
 class Attributes(Handle):
@@ -98,7 +90,7 @@ class Attributes(Handle):
             return
         value, key = entry
         if key.delete is not None:
-            _callback(key.delete, self, keyval, value)
+            call_back(key.delete, self, keyval, value)
         del state.attributes[keyval]
 
     @classmethod
@@ -146,7 +138,7 @@ def copy_attributes(old: Attributes, state: Any) -> None:
     for keyval, (value, key) in list(attributes.items()):
         if key.copy is None or key.copy is False:
             continue
-        new = value if key.copy is True else _callback(key.copy, old, keyval, value)
+        new = value if key.copy is True else call_back(key.copy, old, keyval, value)
         if new is NotImplemented:
             continue
         if state.attributes is None:

@@ -15,10 +15,19 @@ from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from fmi_mpi.api.errortable import TABLE
-from fmi_mpi.constants import ERR_UNKNOWN, SUCCESS
+from fmi_mpi.constants import ERR_OTHER, ERR_UNKNOWN, SUCCESS
 from fmi_mpi.errors import MPIError
 
-__all__ = ["Exception", "abort", "boundary", "call_user", "comm_boundary", "handle_error", "to_exception"]
+__all__ = [
+    "Exception",
+    "abort",
+    "boundary",
+    "call_back",
+    "call_user",
+    "comm_boundary",
+    "handle_error",
+    "to_exception",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -159,6 +168,16 @@ def call_user(errhandler: Any, obj: Any, code: int) -> None:
     except BaseException:
         traceback.print_exc()
         abort(1, "an error handler has raised an exception")
+
+
+def call_back(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a user's function; an exception in it is printed and becomes an MPIError, of its own class if it has one."""
+    try:
+        return function(*args, **kwargs)
+    except BaseException as error:
+        traceback.print_exc()
+        error_class = error.Get_error_class() if isinstance(error, Exception) else ERR_OTHER
+        raise MPIError(error_class, f"{getattr(function, '__qualname__', function)} has raised {error!r}") from None
 
 
 def abort(code: int, message: str) -> None:

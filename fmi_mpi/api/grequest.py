@@ -1,7 +1,8 @@
 """``MPI.Grequest``: requests that a user's code completes (MPI-4.1, 13.2).
 
 Rules of this file:
-- The query function fills the status when completion is reported, the free function runs after it.
+- The query function fills the status when completion is reported, the free function runs after it; an exception in
+  one of them is the request's error.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Self
 
-from fmi_mpi.api.exception import boundary
-from fmi_mpi.api.request import Request
+from fmi_mpi.api.exception import boundary, call_back
+from fmi_mpi.api.request import Request, of_kind
 from fmi_mpi.api.status import Status
 from fmi_mpi.constants import ERR_REQUEST
 from fmi_mpi.engine.operations import Operation
@@ -35,12 +36,15 @@ class _Generalized(Operation):
     def finish(self) -> None:
         """Ask the user's code for the status: now the operation is complete."""
         status = Status()
-        if self.query is not None:
-            self.query(status, *self.args, **self.kwargs)
-        self.source, self.tag, self.error = status.source, status.tag, status.error
-        self.count, self.cancelled = status.count, status.cancelled
-        if self.free is not None:
-            self.free(*self.args, **self.kwargs)
+        try:
+            if self.query is not None:
+                call_back(self.query, status, *self.args, **self.kwargs)
+            self.source, self.tag, self.error = status.source, status.tag, status.error
+            self.count, self.cancelled = status.count, status.cancelled
+            if self.free is not None:
+                call_back(self.free, *self.args, **self.kwargs)
+        except MPIError as error:
+            self.error, self.detail = error.error_class, str(error)
 
 
 class Grequest(Request):
@@ -50,7 +54,7 @@ class Grequest(Request):
     __module__ = "fmi_mpi.MPI"
 
     def __new__(cls, request: Request | None = None) -> Self:
-        return super().__new__(cls, request)
+        return super().__new__(cls, of_kind(request, Grequest))
 
     @classmethod
     @boundary
@@ -73,7 +77,7 @@ class Grequest(Request):
 
         def cancel(running: Any) -> bool:
             if op.cancel is not None:
-                op.cancel(op.done, *op.args, **op.kwargs)
+                call_back(op.cancel, op.done, *op.args, **op.kwargs)
             return True
 
         state = RequestState(world(), op, cancel, decode=lambda done: done.message)

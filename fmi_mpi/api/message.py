@@ -33,8 +33,8 @@ NO_PROC = Arrived(-1, -1, -1, 0, 0, 0)
 
 
 def decode_object(op: RecvOp) -> Any:
-    """Return the object that a completed receive of a pickled message brought; None from PROC_NULL."""
-    if op.data is None:
+    """Return the object that a completed receive of a pickled message brought; None from PROC_NULL, or of nothing."""
+    if op.data is None or not op.count:
         return None
     return loads_message(op.data[: op.count], op.flags)
 
@@ -85,11 +85,11 @@ class Message(Handle, family=True):
         if self._handle is None:
             raise MPIError(ERR_REQUEST, "a null message cannot be received")
         comm, found = self._handle
-        buffer, finish = (None, None) if as_object else message_recv(spec, 0).sink()
         if found is NO_PROC:
             if self is not MESSAGE_NO_PROC:
                 self._handle = None
             return nothing_received()
+        buffer, finish = (None, None) if as_object else message_recv(spec, 0).sink()
         self._handle = None
         op: RecvOp = comm.recv_taken(found, buffer, finish)
         return op

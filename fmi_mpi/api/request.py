@@ -21,7 +21,7 @@ from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.process import world
 from fmi_mpi.runtime.request import RequestState
 
-__all__ = ["REQUEST_NULL", "Prequest", "Request"]
+__all__ = ["REQUEST_NULL", "Prequest", "Request", "of_kind"]
 
 
 def _operation(request: Request) -> Operation | None:
@@ -166,6 +166,13 @@ def _some(
     _until(lambda: any(ops[index].done for index in active), wait)  # type: ignore[union-attr]
     indices = [index for index in active if ops[index].done]  # type: ignore[union-attr]
     return indices, _report(requests, indices, statuses, retire)
+
+
+def of_kind(request: Request | None, kind: type[Request]) -> Request | None:
+    """Return a request to be copied by a class; raises TypeError for one of another kind, unless it is null."""
+    if isinstance(request, Request) and request._handle is not None and not isinstance(request, kind):
+        raise TypeError(f"expecting {kind.__name__}, got {type(request).__name__}")
+    return request
 
 
 class Request(Handle, family=True):
@@ -370,7 +377,7 @@ class Prequest(Request):
     __module__ = "fmi_mpi.MPI"
 
     def __new__(cls, request: Request | None = None) -> Self:
-        return super().__new__(cls, request)
+        return super().__new__(cls, of_kind(request, Prequest))
 
     @boundary
     def Start(self) -> None:

@@ -192,7 +192,8 @@ class Engine:
         if message.data is None:
             self._clear(message.peer, message.number, message.length, op)
             return
-        self._matched(message.peer, message.flags, message.number, message.length)
+        if message.peer != self.proc:
+            self._matched(message.peer, message.flags, message.number, message.length)
         if message.arriving:
             message.receiver = op
         elif op.buffer is None:
@@ -224,12 +225,16 @@ class Engine:
         return True
 
     def forget(self, context: int) -> None:
-        """A communicator is gone: drop what nobody can receive any more and give its credit back."""
-        matcher = self.matchers.pop(context, None)
-        if matcher is None:
+        """A communicator is gone: drop what nobody can receive any more and give its credit back.
+
+        Operations that are pending here go on: then all stays as it is (MPI-4.1, 7.4.3).
+        """
+        matcher = self.matchers.get(context)
+        if matcher is None or matcher.receives() or any(message.sender for message in matcher.messages()):
             return
+        del self.matchers[context]
         for message in matcher.messages():
-            if message.data is not None and message.sender is None:
+            if message.data is not None and message.peer != self.proc:
                 link = self.link(message.peer)
                 link.owed += message.length
                 self._owe(link)

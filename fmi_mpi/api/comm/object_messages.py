@@ -2,12 +2,13 @@
 
 Rules of this file:
 - An object is pickled by ``MPI.pickle``; its large buffers travel out of band without a copy on either side.
-- A receive takes memory of the message's own length, so objects of any size arrive; a buffer that the caller
-  gives is used instead.
+- A receive takes memory of the message's own length, so objects of any size arrive. A buffer that the caller gives is
+  used instead, or one of as many bytes as he says; mpi4py warns of that, and so do we.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 from fmi_mpi.api.comm.buffered import reserve
@@ -44,11 +45,22 @@ def _post_send(comm: Communicator, obj: Any, dest: int, tag: int, mode: int) -> 
     return comm.isend(dest, tag, parts, sum(map(len, parts)), flags | mode)
 
 
-def _post_recv(comm: Communicator, buf: Buffer | None, source: int, tag: int) -> RecvOp:
+def _post_recv(comm: Communicator, buf: Buffer | int | None, source: int, tag: int) -> RecvOp:
     check_source(comm, source, tag)
     if source == PROC_NULL:
         return nothing_received()
-    return comm.irecv(source, tag, None if buf is None else writable_bytes(buf))
+    return comm.irecv(source, tag, None if buf is None else _memory(buf))
+
+
+def _memory(buf: Buffer | int) -> memoryview | None:
+    """Return the memory for a pickled message that a caller gives, or that has the size that he gives."""
+    if not isinstance(buf, int):
+        return writable_bytes(buf)
+    return memoryview(bytearray(buf)) if buf >= 0 else None
+
+
+def _discourage(stacklevel: int) -> None:
+    warnings.warn("'buf' needs not be given: memory of the message's own length is taken", stacklevel=stacklevel)
 
 
 class ObjectMessages(PointToPoint):
@@ -83,18 +95,24 @@ class ObjectMessages(PointToPoint):
         complete(comm, _post_send(comm, obj, dest, tag, FLAG_SYNC))
 
     def recv(
-        self, buf: Buffer | None = None, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None
+        self,
+        buf: Buffer | int | None = None,
+        source: int = ANY_SOURCE,
+        tag: int = ANY_TAG,
+        status: Status | None = None,
     ) -> Any:
         """Receive an object.
 
         Args:
-            buf: memory for the pickled message, or None for memory of its own length.
+            buf: memory for the pickled message, or its size, or None for memory of the message's own length.
             source: rank of the sender, ANY_SOURCE or PROC_NULL.
             tag: the message's tag or ANY_TAG.
             status: filled with source, tag and size.
         """
         try:
             comm = self._state()
+            if buf is not None:
+                _discourage(3)
             op = _post_recv(comm, buf, source, tag)
             complete(comm, op, status)
             return decode_object(op)
@@ -107,13 +125,15 @@ class ObjectMessages(PointToPoint):
         sendobj: Any,
         dest: int,
         sendtag: int = 0,
-        recvbuf: Buffer | None = None,
+        recvbuf: Buffer | int | None = None,
         source: int = ANY_SOURCE,
         recvtag: int = ANY_TAG,
         status: Status | None = None,
     ) -> Any:
         """Send one object and receive another, in whatever order they come."""
         comm = self._state()
+        if recvbuf is not None:
+            _discourage(4)
         check_dest(comm, dest, sendtag)
         recv = _post_recv(comm, recvbuf, source, recvtag)
         complete(comm, _post_send(comm, sendobj, dest, sendtag, 0))
@@ -142,7 +162,7 @@ class ObjectMessages(PointToPoint):
         return self._isend_object(obj, dest, tag, FLAG_SYNC)
 
     @boundary
-    def irecv(self, buf: Buffer | None = None, source: int = ANY_SOURCE, tag: int = ANY_TAG) -> Request:
+    def irecv(self, buf: Buffer | int | None = None, source: int = ANY_SOURCE, tag: int = ANY_TAG) -> Request:
         """Start receiving an object; completion by the lower-case calls returns it."""
         comm = self._state()
         op = _post_recv(comm, buf, source, tag)
