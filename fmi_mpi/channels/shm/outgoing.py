@@ -36,8 +36,6 @@ from fmi_mpi.channels.shm.transfer import Pair, Push
 
 __all__ = ["Outgoing"]
 
-_SWIFT: Final = 16
-"""Bytes per nanosecond: whoever writes faster than that into a ring shares a cache with the peer."""
 _PATIENCE: Final = 16
 """Payloads that go directly before the ring is tried again."""
 
@@ -239,7 +237,9 @@ class Outgoing:
                 begun = perf_counter_ns()
                 memory[at : at + size] = views[0][done:end]
                 if size == chunk:
-                    self._patience = 0 if (perf_counter_ns() - begun) * _SWIFT < size else _PATIENCE
+                    # The peer takes as long to copy it out again.
+                    ring = 2 * (perf_counter_ns() - begun) / size
+                    self._patience = 0 if ring < self._pair.spaces.cost() else _PATIENCE
             else:
                 self._gather(at, views, size)
             entry.length = left - size

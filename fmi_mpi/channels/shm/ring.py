@@ -44,7 +44,7 @@ _CHUNK: Final = 64 << 10
 DIRECT_FROM: Final = (64 << 10) + 1
 """Payload bytes from which copying between address spaces may beat two copies through the ring ..."""
 DIRECT_ALWAYS: Final = (1 << 20) + 1
-"""... and from which it always does; in between, it depends on how fast the cores exchange cache lines."""
+"""... and from which it always does; in between, it is found out by trying."""
 
 
 def padded(nbytes: int) -> int:
