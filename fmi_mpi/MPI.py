@@ -56,6 +56,7 @@ from fmi_mpi.api.errorcode import (
     Remove_error_string,
 )
 from fmi_mpi.api.exception import Exception  # noqa: A004
+from fmi_mpi.api.file import FILE_NULL, File, Register_datarep
 from fmi_mpi.api.grequest import Grequest
 from fmi_mpi.api.group import GROUP_EMPTY, GROUP_NULL, Group
 from fmi_mpi.api.info import INFO_ENV, INFO_NULL, Info
@@ -402,6 +403,7 @@ __all__ = [
     "ERR_UNSUPPORTED_OPERATION",
     "ERR_VALUE_TOO_LARGE",
     "ERR_WIN",
+    "FILE_NULL",
     "FLOAT",
     "FLOAT16_T",
     "FLOAT32_T",
@@ -576,6 +578,7 @@ __all__ = [
     "Detach_buffer",
     "Errhandler",
     "Exception",
+    "File",
     "Finalize",
     "Flush_buffer",
     "Free_mem",
@@ -607,6 +610,7 @@ __all__ = [
     "Pickle",
     "Prequest",
     "Query_thread",
+    "Register_datarep",
     "Remove_error_class",
     "Remove_error_code",
     "Remove_error_string",

@@ -16,7 +16,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Block", "Scatter", "Typemap", "blocks", "joined", "move", "repeated", "runs", "shifted"]
+__all__ = [
+    "Block",
+    "Scatter",
+    "Typemap",
+    "blocks",
+    "coalesced",
+    "joined",
+    "move",
+    "repeated",
+    "runs",
+    "shifted",
+    "simplest",
+]
 
 _FEW = 16  # up to this many pieces are kept as blocks
 _DEEP = 24  # numpy copies at most 32 dimensions
@@ -171,10 +183,10 @@ def runs(typemap: Typemap) -> Scatter:
         return Scatter(empty, empty, empty)
     found = _scattered(typemap)
     order = np.argsort(found.positions, kind="stable")
-    return _coalesced(Scatter(*(column[order] for column in found)))
+    return coalesced(Scatter(*(column[order] for column in found)))
 
 
-def _coalesced(piece: Scatter) -> Scatter:
+def coalesced(piece: Scatter) -> Scatter:
     """Return runs with empty ones dropped and neighbours that adjoin on both sides joined."""
     if not piece.lengths.all():
         used = piece.lengths > 0
@@ -204,11 +216,11 @@ def joined(pieces: Sequence[Block | Scatter]) -> Typemap:
         else:
             result.append(piece)
     if len(result) > _FEW and sum(isinstance(piece, Block) for piece in result) > _FEW:
-        return _simplest(runs(tuple(result)))
+        return simplest(runs(tuple(result)))
     return tuple(result)
 
 
-def _simplest(piece: Scatter) -> Typemap:
+def simplest(piece: Scatter) -> Typemap:
     """Return runs as one block if they are equal and equally spaced."""
     offsets, positions, lengths = piece
     number = len(offsets)
@@ -251,14 +263,14 @@ def blocks(
         unit = runs(old)
         if len(unit.lengths) == 1 and unit.lengths[0] == extent:
             found = Scatter(at_ + unit.offsets, firsts * size, counts_ * size)
-            return _simplest(_coalesced(found))
+            return simplest(coalesced(found))
         total = int(counts_.sum())
         within = np.arange(total, dtype=np.int64) - np.repeat(firsts, counts_)
         at_ = (np.repeat(at_, counts_) + within * extent)[:, None]
         starts = np.arange(total, dtype=np.int64)[:, None] * size
     offsets, positions = (at_ + unit.offsets).ravel(), (starts + unit.positions).ravel()
     lengths = np.tile(unit.lengths, len(at_))
-    return _simplest(_coalesced(Scatter(offsets, positions, lengths)))
+    return simplest(coalesced(Scatter(offsets, positions, lengths)))
 
 
 # -- moving data ---------------------------------------------------------------------------------------------------
