@@ -21,10 +21,10 @@ from fmi_mpi.engine.frames import FrameError
 
 __all__ = ["SHARED_FROM", "Pair", "Pull", "Push"]
 
-SHARED_FROM: Final = 1500 << 10
+SHARED_FROM: Final = 768 << 10
 """Payload bytes from which the sender's help is worth the coordination."""
 
-_SMALLEST_CHUNK: Final = 512 << 10
+_SMALLEST_CHUNK: Final = 256 << 10
 _LARGEST_CHUNK: Final = 512 << 10
 _SHARES: Final = 4
 _LOOKS: Final = range(100)
