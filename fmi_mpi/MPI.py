@@ -86,6 +86,7 @@ from fmi_mpi.api.op import (
 from fmi_mpi.api.request import REQUEST_NULL, Prequest, Request
 from fmi_mpi.api.session import SESSION_NULL, Session
 from fmi_mpi.api.status import Status
+from fmi_mpi.api.win import WIN_NULL, Win
 from fmi_mpi.constants import (
     ANY_SOURCE,
     ANY_TAG,
@@ -560,6 +561,7 @@ __all__ = [
     "WIN_FLAVOR_DYNAMIC",
     "WIN_FLAVOR_SHARED",
     "WIN_MODEL",
+    "WIN_NULL",
     "WIN_SEPARATE",
     "WIN_SIZE",
     "WIN_UNIFIED",
@@ -617,6 +619,7 @@ __all__ = [
     "Request",
     "Session",
     "Status",
+    "Win",
     "Wtick",
     "Wtime",
     "_typealign",

@@ -6,16 +6,18 @@ Rules of this file:
 - A synchronous message completes only when matched: its rendezvous says so, or an ACK does.
 - Envelope frames (EAGER, REQUEST) carry a sequence number per (sender, context). They are taken in that order,
   whichever channels they came by; a number seen before is a duplicate and is dropped.
+- Kinds of frames beyond those of messages belong to extensions (engine.onesided).
 - CLEAR, DATA and ACK name an operation by its number; unknown numbers are late duplicates and are dropped.
 - Not thread-safe: the runtime calls everything under its lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from fmi_mpi.constants import ERR_PROC_FAILED, ERR_TRUNCATE
+from fmi_mpi.engine.extension import Arrival, Extension, RawHeader
 from fmi_mpi.engine.frames import (
     ACK,
     CLEAR,
@@ -37,8 +39,6 @@ __all__ = ["Emit", "Engine", "Link"]
 
 Emit = Callable[[int, bytes, Payload, object], bool]
 """(peer, header, payload, token) -> True when the payload's memory is free again; else ``sent(token)`` follows."""
-
-RawHeader = bytes | bytearray | memoryview
 
 
 Path = Callable[[bytes, Payload, object], bool]
@@ -96,6 +96,7 @@ class Engine:
         self.numbered: dict[int, Operation] = {}
         self.number = 0
         self._spare = SendOp(-1)  # nobody knows it yet: most sends complete without needing an operation
+        self.extensions: dict[int, Extension] = {}
 
     # -- operations in ---------------------------------------------------------------------------------------
 
@@ -298,7 +299,12 @@ class Engine:
             if isinstance(acked, SendOp):
                 self._finish_send(acked)
         elif word != CREDIT:
-            raise FrameError(f"unknown frame kind {word:#x} from process {peer}; do all ranks run the same version?")
+            extension = self.extensions.get(word)
+            if extension is None:
+                raise FrameError(
+                    f"unknown frame kind {word:#x} from process {peer}; do all ranks run the same version?"
+                )
+            extension.frame(peer, header, payload)
 
     def begin(self, peer: int, header: RawHeader) -> tuple[memoryview, object]:
         """Take a header whose payload is still to come; see ``channels.base.Receiver``."""
@@ -313,6 +319,9 @@ class Engine:
                 raise FrameError(f"process {peer} sends {length} bytes where fewer were asked for")
             return op.buffer[:length], op
         if word != EAGER:
+            extension = self.extensions.get(word)
+            if extension is not None:
+                return extension.begin(peer, header)
             raise FrameError(f"frame kind {word:#x} from process {peer} cannot carry {length} bytes")
         if length > self.eager_limit:
             raise FrameError(
@@ -362,6 +371,8 @@ class Engine:
                 token.message.arriving = False
                 if token.message.receiver is not None:
                     self._deliver(token.message.receiver, token.sink, len(token.sink))
+        elif isinstance(token, Arrival):
+            token.arrived()
 
     def sent(self, token: object) -> None:
         """A frame that ``emit`` could not hand over at once is out."""
@@ -388,6 +399,22 @@ class Engine:
                 if receive.peer == peer:
                     matcher.withdraw(receive)
                     self._fail(receive, link.failure)
+        for extension in dict.fromkeys(self.extensions.values()):
+            extension.lost(peer)
+
+    # -- for extensions ------------------------------------------------------------------------------------------
+
+    def extend(self, kinds: Iterable[int], extension: Extension) -> None:
+        """Give frames of these kinds to an extension."""
+        self.extensions.update(dict.fromkeys(kinds, extension))
+
+    def number_of(self, op: Operation) -> int:
+        """Return a number by which a frame of the operation's peer can name it, once."""
+        return self._enter(op)
+
+    def named(self, number: int, peer: int) -> Operation | None:
+        """Take the operation that a frame of ``peer`` names; None if it is not waiting for that peer."""
+        return self._numbered(number, peer)
 
     # -- protocol ------------------------------------------------------------------------------------------------
 

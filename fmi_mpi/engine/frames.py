@@ -13,16 +13,28 @@ import struct
 from typing import Final
 
 __all__ = [
+    "ACCUMULATE",
     "ACK",
     "CLEAR",
+    "COMPLETE",
     "CREDIT",
     "DATA",
+    "DONE",
     "EAGER",
+    "FETCH",
     "FLAG_OUT_OF_BAND",
     "FLAG_SYNC",
+    "FLUSH",
+    "GET",
     "HEADER_SIZE",
     "KINDS",
+    "LAYOUT",
+    "LOCK",
+    "POST",
+    "PUT",
     "REQUEST",
+    "SWAP",
+    "UNLOCK",
     "WORD",
     "FrameError",
     "pack_header",
@@ -44,6 +56,21 @@ DATA: Final = WORD | 4  # rendezvous: the payload; argument = receiver's id
 ACK: Final = WORD | 5  # a synchronous eager message was matched; message = sender's id
 CREDIT: Final = WORD | 6  # nothing but returned credit
 
+# One-sided communication (engine.onesided). Requests to a target are numbered per (origin, window); message = number
+# of the operation that the answer completes, argument = address, source = layout (0: a run of bytes).
+LAYOUT: Final = WORD | 16  # a datatype of the target's memory; source = its number from now on
+PUT: Final = WORD | 17
+GET: Final = WORD | 18  # payload: how many bytes; answered with DATA
+ACCUMULATE: Final = WORD | 19  # tag = code of operation and type
+FETCH: Final = WORD | 20  # accumulate; answered with the previous DATA
+SWAP: Final = WORD | 21  # payload: new value, then the one to compare with; answered with the previous DATA
+LOCK: Final = WORD | 22  # tag = 1 if exclusive; answered with DONE when granted
+UNLOCK: Final = WORD | 23
+FLUSH: Final = WORD | 24  # answered with DONE
+POST: Final = WORD | 25  # the origin exposes its window to the receiver
+COMPLETE: Final = WORD | 26  # the origin's accesses to the exposed window are over
+DONE: Final = WORD | 27  # an answer; message = number of the operation, tag = error class
+
 KINDS: Final = {
     EAGER: "EAGER",
     REQUEST: "REQUEST",
@@ -51,6 +78,18 @@ KINDS: Final = {
     DATA: "DATA",
     ACK: "ACK",
     CREDIT: "CREDIT",
+    LAYOUT: "LAYOUT",
+    PUT: "PUT",
+    GET: "GET",
+    ACCUMULATE: "ACCUMULATE",
+    FETCH: "FETCH",
+    SWAP: "SWAP",
+    LOCK: "LOCK",
+    UNLOCK: "UNLOCK",
+    FLUSH: "FLUSH",
+    POST: "POST",
+    COMPLETE: "COMPLETE",
+    DONE: "DONE",
 }
 
 FLAG_SYNC: Final = 1  # the sender wants an ACK when the message is matched

@@ -158,22 +158,36 @@ class Progress:
             else:
                 self._block()
 
-    def _block(self) -> None:
+    def serve(self, active: Callable[[], bool]) -> None:
+        """Do what calls would do as long as nobody calls and ``active()``; for a thread of its own (runtime.background)."""
+        if not self.lock.acquire(blocking=False):
+            return  # a call is making progress
+        try:
+            while active() and not self._asleep and (self.poll() or self._block()):
+                pass
+        finally:
+            self.lock.release()
+
+    def _block(self) -> bool:
+        """Sleep until something may have happened; False if another thread has wanted to make progress meanwhile."""
         if self._asleep:
             self._changed.wait(_LONGEST_SLEEP)
-            return
+            return False
         armed = 0
+        alone = True
         try:
             for channel in self._channels:
                 armed += 1
                 if not channel.arm():
-                    return
+                    return True
             self._asleep = True
             self.lock.release()
             try:
                 woken = self._poll.poll(_LONGEST_SLEEP * 1000)
             finally:
-                self.lock.acquire()
+                alone = self.lock.acquire(blocking=False)
+                if not alone:
+                    self.lock.acquire()
                 self._asleep = False
         finally:
             for channel in self._channels[:armed]:
@@ -184,3 +198,4 @@ class Progress:
                 os.read(fd, 4096)
             elif fd == self._control:
                 self._on_control()
+        return alone

@@ -21,7 +21,9 @@ from fmi_mpi.coll.barrier.dissemination import dissemination
 from fmi_mpi.config import Settings
 from fmi_mpi.constants import ERR_OTHER
 from fmi_mpi.engine.engine import Engine
+from fmi_mpi.engine.onesided import OneSided
 from fmi_mpi.errors import MPIError
+from fmi_mpi.runtime.background import Background
 from fmi_mpi.runtime.communicator import Communicator
 from fmi_mpi.runtime.progress import Progress
 from fmi_mpi.runtime.router import HOST, Router
@@ -52,7 +54,9 @@ class World:
         self._contexts = 0
         self._host = _host_key()
         self.progress = Progress(self.settings.spin, self.settings.yield_time)
+        self.background = Background(self.progress)
         self.engine = Engine(self.proc, self._emit, self.settings.eager_limit, self.settings.credit)
+        self.onesided = OneSided(self.engine)
         self.channels: list[Channel] = []
         if self.size > 1:
             self._join()
@@ -128,6 +132,7 @@ class World:
         if self.finalized:
             return
         self.finalized = True
+        self.background.stop()
         if self.size > 1:
             if not failure:
                 self._leave_together()
