@@ -354,7 +354,7 @@ def check_close(subject: Subject) -> None:
     with connected(subject, 3) as (channels, recorders):
         for proc in (0, 1, 2):
             for peer in {0, 1, 2} - {proc}:
-                _send(channels[proc], Recorder(), peer, proc, _bytes(proc, 50))
+                _send(channels[proc], Recorder(), peer, 3 * proc + peer, _bytes(proc, 50))
         pump(channels, lambda: all(len(recorder.frames) == 2 for recorder in recorders), "all frames")
         channels[1].close()
         channels[1].close()

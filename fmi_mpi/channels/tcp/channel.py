@@ -2,7 +2,8 @@
 
 Rules of this file:
 - One listening socket per process, on the loopback address unless the job spans hosts.
-- Frames to a peer that is not connected yet wait in order; small ones are copied, so their senders go on.
+- Frames to a peer that is not connected yet wait in order, and their senders with them: a send is complete when the
+  peer can read it without further help from here, for the sender may not call MPI again for long.
 - When two processes connect to each other at once, the connection that the lower number started is kept.
 - A connection that ends, or whose bytes are not frames, means ``lost``: the peer cannot be trusted or is gone.
 """
@@ -36,7 +37,6 @@ __all__ = ["TcpChannel"]
 _BUFFER = 1 << 18
 _SOCKET_BUFFER = 1 << 22
 _BACKLOG = 1024
-_COPY_LIMIT = 1 << 16
 _DIALS = 8
 _STRANGERS = 64
 """Polls between looks at the listening socket while there is no connection."""
@@ -222,15 +222,10 @@ class TcpChannel:
             return False
         first = peer not in self._waiting
         queue = self._waiting.setdefault(peer, [])
-        views = [] if payload is None else [payload] if isinstance(payload, memoryview) else list(payload)
-        copied = sum(map(len, views)) <= _COPY_LIMIT
-        if copied:
-            queue.append((header, memoryview(b"".join(views)) if views else None, None))
-        else:
-            queue.append((header, views, token))
+        queue.append((header, payload, token))
         if first and not self._is_coming(peer):
             self._dial(peer)
-        return copied or token is None
+        return False
 
     def _dial(self, peer: int) -> None:
         address = self._peers.get(peer)
