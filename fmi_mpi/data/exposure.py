@@ -125,7 +125,7 @@ def code_of(op: OpImpl, datatype: Type) -> int:
     number = _OPERATION_NUMBERS.get(op)
     if number is None:
         raise MPIError(ERR_OP, "only predefined operations accumulate")
-    basic = datatype.basic
+    basic = _element(datatype)
     if basic is None:
         raise MPIError(ERR_TYPE, "a datatype of several predefined types cannot be accumulated")
     kernel(op, basic, accumulate=True)
@@ -136,6 +136,14 @@ def code_of(op: OpImpl, datatype: Type) -> int:
     elif value is None:
         value = _TYPE_NUMBERS[BY_DTYPE[basic.dtype]]
     return number | value << _SHIFT | pair << 2 * _SHIFT
+
+
+def _element(datatype: Type) -> Type | None:
+    """Return the one predefined type, perhaps a pair, that a datatype consists of; None if it does of several."""
+    if datatype.dtype is not None or not datatype.content:
+        return datatype
+    found = {id(part): part for part in (_element(part) for part, count in datatype.content if count and part.size)}
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def _kernel(code: int) -> Kernel | UserKernel:
