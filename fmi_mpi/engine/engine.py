@@ -13,10 +13,8 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 
-from fmi_mpi.constants import ERR_PROC_FAILED, ERR_TRUNCATE
 from fmi_mpi.engine.extension import Arrival, Extension, RawHeader
 from fmi_mpi.engine.frames import (
     ACK,
@@ -31,36 +29,12 @@ from fmi_mpi.engine.frames import (
     pack_header,
     unpack_header,
 )
+from fmi_mpi.engine.links import Emit, Links
 from fmi_mpi.engine.matching import Matcher
-from fmi_mpi.engine.operations import SENT, Message, Operation, Payload, RecvOp, SendOp
+from fmi_mpi.engine.operations import SENT, Message, Payload, RecvOp, SendOp
 from fmi_mpi.engine.payloads import allocate, first_bytes, joined
 
-__all__ = ["Emit", "Engine", "Link"]
-
-Emit = Callable[[int, bytes, Payload, object], bool]
-"""(peer, header, payload, token) -> True when the payload's memory is free again; else ``sent(token)`` follows."""
-
-
-Path = Callable[[bytes, Payload, object], bool]
-"""``Emit`` for one peer."""
-
-
-class Link:
-    """What the engine knows of one peer: the way to it, bytes it may still be sent unasked, and bytes owed to it."""
-
-    __slots__ = ("credit", "emit", "failure", "flight", "owed")
-
-    def __init__(self, credit: int, emit: Path) -> None:
-        self.credit = credit
-        self.emit = emit
-        self.flight: set[SendOp] = set()
-        self.owed = 0
-        self.failure = ""
-
-
-def _nowhere(header: bytes, payload: Payload, token: object) -> bool:
-    """The path to a peer that is gone."""
-    return False
+__all__ = ["Engine"]
 
 
 class _Fill:
@@ -75,7 +49,7 @@ class _Fill:
         self.header: bytes | None = None
 
 
-class Engine:
+class Engine(Links):
     """Matching, ordering and protocols for one process.
 
     Args:
@@ -86,15 +60,9 @@ class Engine:
     """
 
     def __init__(self, proc: int, emit: Emit, eager_limit: int = 1 << 16, credit: int = 1 << 24) -> None:
-        self.proc = proc
-        self.emit = emit
+        super().__init__(proc, emit, credit)
         self.eager_limit = eager_limit
-        self.credit = credit
-        self._debt = credit >> 2  # bytes owed to a peer that are given back without waiting for a message to it
         self.matchers: dict[int, Matcher] = {}
-        self.links: dict[int, Link] = {}
-        self.numbered: dict[int, Operation] = {}
-        self.number = 0
         self._spare = SendOp(-1)  # nobody knows it yet: most sends complete without needing an operation
         self.extensions: dict[int, Extension] = {}
 
@@ -107,18 +75,6 @@ class Engine:
             found = self.matchers[context] = Matcher()
         return found
 
-    def link(self, peer: int) -> Link:
-        found = self.links.get(peer)
-        if found is None:
-            found = self.links[peer] = Link(self.credit, partial(self.emit, peer))
-        return found
-
-    def route(self, peer: int, path: Path) -> None:
-        """From now on frames to ``peer`` take this path, which leads to where ``emit`` does."""
-        link = self.link(peer)
-        if not link.failure:
-            link.emit = path
-
     def send(
         self, peer: int, context: int, source: int, tag: int, payload: Payload, length: int, flags: int = 0
     ) -> SendOp:
@@ -130,7 +86,7 @@ class Engine:
         link = self.links.get(peer) or self.link(peer)
         if link.failure:
             op = SendOp(peer)
-            self._fail(op, link.failure)
+            op.fail(link.failure)
             return op
         matcher = self.matchers.get(context) or self.matcher(context)
         sequence = matcher.next_out.get(peer, 0)
@@ -142,7 +98,7 @@ class Engine:
         if length > self.eager_limit or length > link.credit:
             self._spare = SendOp(-1)
             op.payload = payload
-            number = self._enter(op)
+            number = self.number_of(op)
             link.emit(
                 pack_header(REQUEST, flags, self.proc, owed, source, tag, context, sequence, 0, number, length),
                 None,
@@ -153,7 +109,7 @@ class Engine:
         number = 0
         if flags & FLAG_SYNC:
             op.waits = 2
-            number = self._enter(op)
+            number = self.number_of(op)
         if link.emit(
             pack_header(EAGER, flags, self.proc, owed, source, tag, context, sequence, length, number, 0), payload, op
         ):
@@ -176,7 +132,7 @@ class Engine:
         if op.peer >= 0:
             link = self.links.get(op.peer)
             if link is not None and link.failure:
-                self._fail(op, link.failure)
+                op.fail(link.failure)
                 return op
         matcher.post(op)
         return op
@@ -186,9 +142,9 @@ class Engine:
         op.matched(message.peer, message.source, message.tag, message.flags)
         sender = message.sender
         if sender is not None:
-            self._deliver(op, joined(sender.payload), message.length)
+            op.deliver(joined(sender.payload), message.length)
             sender.payload = None
-            self._finish_send(sender)
+            sender.finish()
             return
         if message.data is None:
             self._clear(message.peer, message.number, message.length, op)
@@ -199,9 +155,9 @@ class Engine:
             message.receiver = op
         elif op.buffer is None:
             op.data = message.data
-            self._received(op, message.length)
+            op.received(message.length)
         else:
-            self._deliver(op, message.data, message.length)
+            op.deliver(message.data, message.length)
 
     def cancel(self, context: int, op: RecvOp) -> bool:
         """Cancel a receive; False if it has been matched already."""
@@ -238,7 +194,7 @@ class Engine:
             if message.data is not None and message.peer != self.proc:
                 link = self.link(message.peer)
                 link.owed += message.length
-                self._owe(link)
+                self.owe(link)
 
     # -- frames in (channels.base.Receiver) --------------------------------------------------------------------
 
@@ -255,7 +211,7 @@ class Engine:
                     matcher.early[peer, sequence] = (bytes(header[:HEADER_SIZE]), bytes(payload))
                 return
             matcher.next_in[peer] = expected + 1
-            # The hot path: what `_matched`, `_deliver` and `_received` do, in line for the common case.
+            # The hot path: what `_matched` and `RecvOp.deliver` do, in line for the common case.
             op = matcher.match(source, tag)
             if op is not None:
                 op.source = source
@@ -265,12 +221,12 @@ class Engine:
                 if flags:
                     op.flags = flags
                     if flags & FLAG_SYNC:
-                        self._acknowledge(link, number)
+                        self.acknowledge(link, number)
                 if link.owed > self._debt:
-                    self._owe(link)
+                    self.owe(link)
                 buffer = op.buffer
                 if buffer is None or length > len(buffer):
-                    self._deliver(op, payload, length)
+                    op.deliver(payload, length)
                 else:
                     if length:
                         buffer[:length] = payload
@@ -287,17 +243,17 @@ class Engine:
             if matcher.early:
                 self._replay(matcher, peer)
         elif word == DATA:
-            found = self._numbered(argument, peer)
+            found = self.named(argument, peer)
             if isinstance(found, RecvOp):
-                self._deliver(found, payload, found.count)
+                found.deliver(payload, found.count)
         elif word == REQUEST:
             self._request(peer, flags, source, tag, context, sequence, number, argument, header)
         elif word == CLEAR:
             self._cleared(peer, number, argument, sequence)
         elif word == ACK:
-            acked = self._numbered(number, peer)
+            acked = self.named(number, peer)
             if isinstance(acked, SendOp):
-                self._finish_send(acked)
+                acked.finish()
         elif word != CREDIT:
             extension = self.extensions.get(word)
             if extension is None:
@@ -312,7 +268,7 @@ class Engine:
         if word == DATA:
             if credit:
                 self.link(peer).credit += credit
-            op = self._numbered(argument, peer)
+            op = self.named(argument, peer)
             if not isinstance(op, RecvOp):
                 return allocate(length), None
             if op.buffer is None or length > len(op.buffer):
@@ -361,16 +317,16 @@ class Engine:
     def end(self, peer: int, token: object) -> None:
         """The payload that ``begin`` gave a place is complete."""
         if isinstance(token, RecvOp):
-            self._received(token, token.count)
+            token.received(token.count)
         elif isinstance(token, _Fill):
             if token.header is not None:
                 self.frame(peer, token.header, token.sink)
             elif token.op is not None:
-                self._filled(token.op, token.sink)
+                token.op.filled(token.sink)
             elif token.message is not None:
                 token.message.arriving = False
                 if token.message.receiver is not None:
-                    self._deliver(token.message.receiver, token.sink, len(token.sink))
+                    token.message.receiver.deliver(token.sink, len(token.sink))
         elif isinstance(token, Arrival):
             token.arrived()
 
@@ -378,27 +334,19 @@ class Engine:
         """A frame that ``emit`` could not hand over at once is out."""
         if isinstance(token, SendOp):
             self.link(token.peer).flight.discard(token)
-            self._finish_send(token)
+            token.finish()
 
     def lost(self, peer: int, reason: str) -> None:
         """A process is gone: everything that waits for it fails."""
         link = self.link(peer)
         if link.failure:
             return
-        link.failure = reason or f"process {peer} is gone"
-        link.emit = _nowhere
-        for number, op in list(self.numbered.items()):
-            if op.peer == peer:
-                del self.numbered[number]
-                self._fail(op, link.failure)
-        for send in list(link.flight):
-            self._fail(send, link.failure)
-        link.flight.clear()
+        self.cut(peer, link, reason or f"process {peer} is gone")
         for matcher in self.matchers.values():
             for receive in matcher.receives():
                 if receive.peer == peer:
                     matcher.withdraw(receive)
-                    self._fail(receive, link.failure)
+                    receive.fail(link.failure)
         for extension in dict.fromkeys(self.extensions.values()):
             extension.lost(peer)
 
@@ -408,28 +356,7 @@ class Engine:
         """Give frames of these kinds to an extension."""
         self.extensions.update(dict.fromkeys(kinds, extension))
 
-    def number_of(self, op: Operation) -> int:
-        """Return a number by which a frame of the operation's peer can name it, once."""
-        return self._enter(op)
-
-    def named(self, number: int, peer: int) -> Operation | None:
-        """Take the operation that a frame of ``peer`` names; None if it is not waiting for that peer."""
-        return self._numbered(number, peer)
-
     # -- protocol ------------------------------------------------------------------------------------------------
-
-    def _enter(self, op: Operation) -> int:
-        self.number += 1
-        self.numbered[self.number] = op
-        return self.number
-
-    def _numbered(self, number: int, peer: int) -> Operation | None:
-        """Take the operation that a frame of ``peer`` names; None if it is not waiting for that peer."""
-        op = self.numbered.get(number)
-        if op is None or op.peer != peer:
-            return None
-        del self.numbered[number]
-        return op
 
     def _send_to_self(
         self, op: SendOp, context: int, source: int, tag: int, payload: Payload, length: int, flags: int
@@ -438,7 +365,7 @@ class Engine:
         receive = matcher.match(source, tag)
         if receive is not None:
             receive.matched(self.proc, source, tag, flags)
-            self._deliver(receive, joined(payload), length)
+            receive.deliver(joined(payload), length)
             op.done = True
             return
         message = Message(self.proc, source, tag, flags, length, 0)
@@ -499,11 +426,11 @@ class Engine:
         op.count = length
         link = self.link(peer)
         owed, link.owed = link.owed, 0
-        header = pack_header(CLEAR, 0, self.proc, owed, 0, 0, 0, wanted, 0, number, self._enter(op))
+        header = pack_header(CLEAR, 0, self.proc, owed, 0, 0, 0, wanted, 0, number, self.number_of(op))
         link.emit(header, None, None)
 
     def _cleared(self, peer: int, number: int, receiver: int, wanted: int) -> None:
-        op = self._numbered(number, peer)
+        op = self.named(number, peer)
         if not isinstance(op, SendOp):
             return
         payload, op.payload = first_bytes(op.payload, wanted), None
@@ -511,7 +438,7 @@ class Engine:
         owed, link.owed = link.owed, 0
         header = pack_header(DATA, 0, self.proc, owed, 0, 0, 0, 0, wanted, 0, receiver)
         if link.emit(header, payload, op):
-            self._finish_send(op)
+            op.finish()
         else:
             link.flight.add(op)
 
@@ -520,57 +447,6 @@ class Engine:
         link = self.link(peer)
         link.owed += length
         if flags & FLAG_SYNC:
-            self._acknowledge(link, number)
+            self.acknowledge(link, number)
         if link.owed > self._debt:
-            self._owe(link)
-
-    def _acknowledge(self, link: Link, number: int) -> None:
-        owed, link.owed = link.owed, 0
-        link.emit(pack_header(ACK, 0, self.proc, owed, 0, 0, 0, 0, 0, number, 0), None, None)
-
-    def _owe(self, link: Link) -> None:
-        owed, link.owed = link.owed, 0
-        link.emit(pack_header(CREDIT, 0, self.proc, owed, 0, 0, 0, 0, 0, 0, 0), None, None)
-
-    def _deliver(self, op: RecvOp, payload: memoryview, length: int) -> None:
-        """Copy payload bytes to where the receive wants them; ``length`` is what the sender has sent in all."""
-        buffer = op.buffer
-        if buffer is None:
-            op.data = memoryview(bytearray(payload))
-        elif length <= len(buffer):
-            if length:
-                buffer[:length] = payload
-        else:
-            buffer[:] = payload[: len(buffer)]
-        self._received(op, length)
-
-    def _filled(self, op: RecvOp, sink: memoryview) -> None:
-        """A matched receive's sink is full: it is the receive's buffer itself, unless that was too small."""
-        buffer = op.buffer
-        if buffer is None or len(sink) > len(buffer):
-            self._deliver(op, sink, len(sink))
-        else:
-            self._received(op, len(sink))
-
-    def _received(self, op: RecvOp, length: int) -> None:
-        capacity = length if op.buffer is None else len(op.buffer)
-        if length > capacity:
-            op.error = ERR_TRUNCATE
-            op.detail = f"message of {length} bytes from rank {op.source} with tag {op.tag}, buffer of {capacity} bytes"
-            length = capacity
-        op.count = length
-        if op.finish is not None:
-            op.finish(length)
-        op.complete()
-
-    def _finish_send(self, op: SendOp) -> None:
-        op.waits -= 1
-        if op.waits == 0:
-            op.complete()
-
-    def _fail(self, op: Operation, reason: str) -> None:
-        if op.done:
-            return
-        op.error = ERR_PROC_FAILED
-        op.detail = reason
-        op.complete()
+            self.owe(link)

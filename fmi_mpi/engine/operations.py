@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, SUCCESS
+from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, ERR_PROC_FAILED, ERR_TRUNCATE, SUCCESS
 from fmi_mpi.errors import MPIError
 
 __all__ = ["SENT", "Message", "Operation", "Payload", "RecvOp", "SendOp", "Watcher"]
@@ -46,6 +46,13 @@ class Operation:
         if self.watcher is not None:
             self.watcher.completed(self)
 
+    def fail(self, reason: str) -> None:
+        """The peer is gone."""
+        if not self.done:
+            self.error = ERR_PROC_FAILED
+            self.detail = reason
+            self.complete()
+
     def check(self) -> None:
         """Raise what went wrong with a completed operation, if anything."""
         if self.error:
@@ -62,6 +69,12 @@ class SendOp(Operation):
 
     def __init__(self, peer: int) -> None:
         self.peer = peer
+
+    def finish(self) -> None:
+        """One of the things that ``waits`` counts has happened."""
+        self.waits -= 1
+        if self.waits == 0:
+            self.complete()
 
 
 SENT: Final = SendOp(-1)
@@ -100,6 +113,40 @@ class RecvOp(Operation):
         self.source = source
         self.tag = tag
         self.flags = flags
+
+    def deliver(self, payload: memoryview, length: int) -> None:
+        """Copy payload bytes to where they are wanted; ``length`` is what the sender has sent in all."""
+        buffer = self.buffer
+        if buffer is None:
+            self.data = memoryview(bytearray(payload))
+        elif length <= len(buffer):
+            if length:
+                buffer[:length] = payload
+        else:
+            buffer[:] = payload[: len(buffer)]
+        self.received(length)
+
+    def filled(self, sink: memoryview) -> None:
+        """The sink of an arrived payload is full: it is the buffer itself, unless that was too small."""
+        buffer = self.buffer
+        if buffer is None or len(sink) > len(buffer):
+            self.deliver(sink, len(sink))
+        else:
+            self.received(len(sink))
+
+    def received(self, length: int) -> None:
+        """The payload, of ``length`` bytes at the sender, is in the buffer."""
+        capacity = length if self.buffer is None else len(self.buffer)
+        if length > capacity:
+            self.error = ERR_TRUNCATE
+            self.detail = (
+                f"message of {length} bytes from rank {self.source} with tag {self.tag}, buffer of {capacity} bytes"
+            )
+            length = capacity
+        self.count = length
+        if self.finish is not None:
+            self.finish(length)
+        self.complete()
 
 
 class Message:

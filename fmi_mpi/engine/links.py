@@ -1,0 +1,103 @@
+"""What the engine knows of its peers: the way to each, the credit in both directions, operations that peers may name.
+
+Rules of this file:
+- Credit bounds the unexpected bytes that one peer may leave at another. It goes back with the next frame, or by a
+  frame of its own when much has come together.
+- A frame names an operation by a number, once, and only the operation's own peer may name it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from fmi_mpi.engine.frames import ACK, CREDIT, pack_header
+from fmi_mpi.engine.operations import Operation, Payload, SendOp
+
+__all__ = ["Emit", "Link", "Links", "Path"]
+
+Emit = Callable[[int, bytes, Payload, object], bool]
+"""(peer, header, payload, token) -> True when the payload's memory is free again; else ``sent(token)`` follows."""
+
+Path = Callable[[bytes, Payload, object], bool]
+"""``Emit`` for one peer."""
+
+
+class Link:
+    """What is known of one peer: the way to it, bytes it may still be sent unasked, and bytes owed to it."""
+
+    __slots__ = ("credit", "emit", "failure", "flight", "owed")
+
+    def __init__(self, credit: int, emit: Path) -> None:
+        self.credit = credit
+        self.emit = emit
+        self.flight: set[SendOp] = set()
+        self.owed = 0
+        self.failure = ""
+
+
+def _nowhere(header: bytes, payload: Payload, token: object) -> bool:
+    """The path to a peer that is gone."""
+    return False
+
+
+class Links:
+    """All peers of process ``proc``; see ``Engine`` for the arguments."""
+
+    def __init__(self, proc: int, emit: Emit, credit: int) -> None:
+        self.proc = proc
+        self.emit = emit
+        self.credit = credit
+        self.links: dict[int, Link] = {}
+        self.numbered: dict[int, Operation] = {}
+        self.number = 0
+        self._debt = credit >> 2  # bytes owed to a peer that are given back without waiting for a message to it
+
+    def link(self, peer: int) -> Link:
+        """Return what is known of a peer."""
+        found = self.links.get(peer)
+        if found is None:
+            found = self.links[peer] = Link(self.credit, partial(self.emit, peer))
+        return found
+
+    def route(self, peer: int, path: Path) -> None:
+        """From now on frames to ``peer`` take this path, which leads to where ``emit`` does."""
+        link = self.link(peer)
+        if not link.failure:
+            link.emit = path
+
+    def number_of(self, op: Operation) -> int:
+        """Return a number by which a frame of the operation's peer can name it, once."""
+        self.number += 1
+        self.numbered[self.number] = op
+        return self.number
+
+    def named(self, number: int, peer: int) -> Operation | None:
+        """Take the operation that a frame of ``peer`` names; None if it is not waiting for that peer."""
+        op = self.numbered.get(number)
+        if op is None or op.peer != peer:
+            return None
+        del self.numbered[number]
+        return op
+
+    def acknowledge(self, link: Link, number: int) -> None:
+        """Tell the sender of a synchronous message that it has been matched."""
+        owed, link.owed = link.owed, 0
+        link.emit(pack_header(ACK, 0, self.proc, owed, 0, 0, 0, 0, 0, number, 0), None, None)
+
+    def owe(self, link: Link) -> None:
+        """Give all credit back that is owed."""
+        owed, link.owed = link.owed, 0
+        link.emit(pack_header(CREDIT, 0, self.proc, owed, 0, 0, 0, 0, 0, 0, 0), None, None)
+
+    def cut(self, peer: int, link: Link, reason: str) -> None:
+        """A peer is gone: fail what is under way to it or waits for its answer."""
+        link.failure = reason
+        link.emit = _nowhere
+        for number, op in list(self.numbered.items()):
+            if op.peer == peer:
+                del self.numbered[number]
+                op.fail(reason)
+        for send in list(link.flight):
+            send.fail(reason)
+        link.flight.clear()
