@@ -17,8 +17,15 @@ from fmi_mpi.api.buffer import (
 )
 from fmi_mpi.api.comm import COMM_NULL, COMM_SELF, COMM_WORLD, Comm, Intercomm, Intracomm
 from fmi_mpi.api.comm.buffered import Attach_buffer, Detach_buffer, Flush_buffer, Iflush_buffer
+from fmi_mpi.api.comm.locks import comm_lock as _comm_lock
+from fmi_mpi.api.comm.locks import comm_lock_table as _comm_lock_table
 from fmi_mpi.api.datatype import DATATYPE_NULL, Datatype
 from fmi_mpi.api.datatype import PREDEFINED as _PREDEFINED
+from fmi_mpi.api.datatype import TYPEDICT as _typedict
+from fmi_mpi.api.datatype import TYPEDICT_C as _typedict_c
+from fmi_mpi.api.datatype import TYPEDICT_F as _typedict_f
+from fmi_mpi.api.datatype import datatype_create as _datatype_create
+from fmi_mpi.api.datatype import datatype_decode as _datatype_decode
 from fmi_mpi.api.datatype import typealign as _typealign
 from fmi_mpi.api.datatype import typecode as _typecode
 from fmi_mpi.api.docs import embed_signatures as _embed_signatures
@@ -724,3 +731,4 @@ F_DOUBLE_COMPLEX = _PREDEFINED["F_DOUBLE_COMPLEX"]
 _name_constants(globals())
 _embed_signatures(globals())
 _start()
+del _PREDEFINED, _name_constants, _embed_signatures, _start

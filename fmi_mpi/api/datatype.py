@@ -284,15 +284,8 @@ class Datatype(Packing, TypeHolder, family=True):
             delete_attributes(self)
         self._handle = None
 
-    def free(self) -> None:
-        """Free the type, unless it is null or one of MPI's own objects."""
-        state: Type | None = self._handle
-        if state is None or _by_state.get(state) is self:
-            return
-        if state.permanent:
-            self._handle = None
-        else:
-            self.Free()
+    def _is_predefined(self) -> bool:
+        return self._handle is None or self._handle.permanent
 
     # -- introspection -------------------------------------------------------------------------------------------
 

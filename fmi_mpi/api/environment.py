@@ -195,8 +195,8 @@ def Get_abi_info() -> Info:
 
 
 def Get_abi_fortran_info() -> Info:
-    """Return what is known of the Fortran ABI: there is no Fortran library, hence nothing."""
-    return Info.Create()
+    """Return what is known of the Fortran ABI: INFO_NULL, for there is no Fortran library."""
+    return Info()
 
 
 def Get_processor_name() -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "Errhandler",
     "ErrhandlerImpl",
     "Handled",
+    "inherited",
     "policy",
     "state_of",
 ]
@@ -151,6 +152,11 @@ _POLICIES = {
     "fatal": ERRORS_ARE_FATAL,
     "abort": ERRORS_ABORT,
 }
+
+
+def inherited(errhandler: Any) -> Any:
+    """Return what a new communicator gets, whose parent has this error handler: mpi4py sets what ``rc.errors`` says."""
+    return errhandler if fmi_mpi.rc.errors == "default" else policy()
 
 
 def policy() -> ErrhandlerImpl:

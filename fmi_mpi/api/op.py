@@ -165,15 +165,8 @@ class Op(Handle, family=True):
         _users.discard(id(state))
         self._handle = None
 
-    def free(self) -> None:
-        """Free the operation, unless it is null or one of MPI's own objects."""
-        state: OpImpl | None = self._handle
-        if state is None or _by_state.get(state) is self:
-            return
-        if state.permanent:
-            self._handle = None
-        else:
-            self.Free()
+    def _is_predefined(self) -> bool:
+        return self._handle is None or self._handle.permanent
 
     @boundary
     def Is_commutative(self) -> bool:

@@ -10,14 +10,16 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import index as integer
 from typing import Any, Literal, Self
 
 from fmi_mpi.api.exception import boundary
 from fmi_mpi.api.objects import Handle
 from fmi_mpi.api.status import Status
-from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, ERR_IN_STATUS, ERR_REQUEST, SUCCESS, UNDEFINED
+from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, ERR_IN_STATUS, ERR_OTHER, ERR_REQUEST, SUCCESS, UNDEFINED
 from fmi_mpi.engine.operations import Operation
 from fmi_mpi.errors import MPIError
+from fmi_mpi.runtime.partitioned import Receiving, Sending
 from fmi_mpi.runtime.process import world
 from fmi_mpi.runtime.request import RequestState
 
@@ -364,11 +366,6 @@ class Request(Handle, family=True):
             raise MPIError(ERR_REQUEST, "a null request cannot be freed")
         self._handle = None
 
-    def free(self) -> None:
-        """Let go of the request if it is not null."""
-        if self._handle is not None:
-            self.Free()
-
 
 class Prequest(Request):
     """Persistent request handle."""
@@ -395,6 +392,45 @@ class Prequest(Request):
         """Start several operations."""
         for request in requests:
             request.Start()
+
+    # -- partitioned messages ----------------------------------------------------------------------------------
+
+    def _sending(self) -> Sending:
+        """Return the sending end of an active partitioned message."""
+        state: RequestState | None = self._handle
+        if state is None or state.op is None or not isinstance(state.end, Sending):
+            raise MPIError(ERR_REQUEST, "not an active partitioned send")
+        return state.end
+
+    @boundary
+    def Pready(self, partition: int) -> None:
+        """Send a partition: its data is ready (MPI-4.1, 4.2.2)."""
+        self._sending().ready((integer(partition),))
+
+    @boundary
+    def Pready_range(self, partition_low: int, partition_high: int) -> None:
+        """Send the partitions from one to another, this one included."""
+        sending = self._sending()
+        if partition_low > partition_high:
+            raise MPIError(ERR_OTHER, f"no partitions from {partition_low} to {partition_high}")
+        sending.ready(range(integer(partition_low), integer(partition_high) + 1))
+
+    @boundary
+    def Pready_list(self, partitions: Sequence[int]) -> None:
+        """Send several partitions."""
+        self._sending().ready([integer(partition) for partition in partitions])
+
+    @boundary
+    def Parrived(self, partition: int) -> bool:
+        """Tell whether a partition has been received; of an inactive receive, all have."""
+        state: RequestState | None = self._handle
+        if state is None or not isinstance(state.end, Receiving):
+            raise MPIError(ERR_REQUEST, "not a partitioned receive")
+        here, op = state.end.arrived, state.op
+        if here(op, integer(partition)):
+            return True
+        state.world.progress.once()
+        return here(op, partition)
 
 
 REQUEST_NULL = Request()

@@ -3,7 +3,8 @@
 Rules of this file:
 - Each returns a new ``Type`` that remembers what it was made from, so that it can be decoded and made again.
 - Bounds are those of the standard: over all elements placed; a struct is padded to its alignment as C would, unless
-  all of it is of one type (as MPICH has it). A type without data has no bounds but those given to it.
+  all of it is of one type. A type without data has no bounds but those given to it, except that blocks of length 0
+  have those that the formulas give. All this is as MPICH has it.
 - Arguments are integers already; what the standard forbids raises MPIError.
 """
 
@@ -49,9 +50,15 @@ def _around(old: Type, low: int, high: int) -> Bounds:
     return old.lb + low, old.extent + reach, old.true_lb + low, old.true_extent + reach
 
 
+def _align(old: Type, bounds: Bounds) -> int:
+    return 1 if bounds is _NO_BOUNDS else old.align
+
+
 def _reach(old: Type, displacements: Sequence[int], blocklengths: Sequence[int]) -> Bounds:
     """Return the bounds of blocks of old elements at byte displacements."""
     extent = old.extent
+    if not old.size:
+        return _NO_BOUNDS
     starts = [at for at, count in zip(displacements, blocklengths) if count]
     if not starts:
         return _NO_BOUNDS
@@ -76,26 +83,29 @@ def contiguous(old: Type, count: int) -> Type:
     _check_counts((count,))
     last = (count - 1) * old.extent
     bounds = _around(old, min(last, 0), max(last, 0)) if count and old.size else _NO_BOUNDS
+    align = _align(old, bounds)
     layout = None if old.dense else lambda: repeated(old.typemap, count, old.extent, old.size)
-    return Type(
-        count * old.size, bounds, layout, c.COMBINER_CONTIGUOUS, (), (count,), (old,), ((old, count),), old.align
-    )
+    return Type(count * old.size, bounds, layout, c.COMBINER_CONTIGUOUS, (), (count,), (old,), ((old, count),), align)
 
 
 def _strided(old: Type, count: int, blocklength: int, stride: int, combiner: int, given: int) -> Type:
     _check_counts((count, blocklength))
     bounds = _NO_BOUNDS
     total = count * blocklength
-    if total and old.size:
+    if count and old.size:
         across, along = (count - 1) * stride, (blocklength - 1) * old.extent
-        bounds = _around(old, min(across, 0) + min(along, 0), max(across, 0) + max(along, 0))
+        if total:
+            bounds = _around(old, min(across, 0) + min(along, 0), max(across, 0) + max(along, 0))
+        else:
+            bounds = _around(old, min(across, 0), max(across, 0) + along)
 
     def layout() -> Typemap:
         block = repeated(old.typemap, blocklength, old.extent, old.size)
         return repeated(block, count, stride, blocklength * old.size)
 
     counts = (count, blocklength, given)
-    return Type(total * old.size, bounds, layout, combiner, (), counts, (old,), ((old, total),), old.align)
+    align = _align(old, bounds)
+    return Type(total * old.size, bounds, layout, combiner, (), counts, (old,), ((old, total),), align)
 
 
 def vector(old: Type, count: int, blocklength: int, stride: int) -> Type:
@@ -108,21 +118,27 @@ def hvector(old: Type, count: int, blocklength: int, stride: int) -> Type:
     return _strided(old, count, blocklength, stride, c.COMBINER_HVECTOR, stride)
 
 
+_OF_ONE_LENGTH = (c.COMBINER_INDEXED_BLOCK, c.COMBINER_HINDEXED_BLOCK)
+
+
 def _placed(
     old: Type, displacements: Sequence[int], blocklengths: Sequence[int], combiner: int, counts: tuple[int, ...]
 ) -> Type:
     _check_counts(blocklengths)
     total = sum(blocklengths)
+    bounds = _reach(old, displacements, blocklengths)
+    if old.size and displacements and not total and combiner in _OF_ONE_LENGTH:
+        bounds = _around(old, min(displacements), max(displacements) - old.extent)
     return Type(
         total * old.size,
-        _reach(old, displacements, blocklengths) if old.size else _NO_BOUNDS,
+        bounds,
         lambda: blocks(old.typemap, old.size, old.extent, displacements, blocklengths),
         combiner,
         (),
         counts,
         (old,),
         ((old, total),),
-        old.align,
+        _align(old, bounds),
     )
 
 
@@ -195,8 +211,11 @@ def _is_uniform(parts: Sequence[Type]) -> bool:
 
 
 def _struct_bounds(used: Sequence[tuple[Type, int, int]], parts: Sequence[Type], align: int) -> Bounds:
-    """Return the bounds of (type, byte displacement, count) rows of a struct of ``parts``."""
-    if not used:
+    """Return the bounds of (type, byte displacement, count) rows of a struct of ``parts``.
+
+    As in MPICH, parts without data extend a struct that has some, but do not align it.
+    """
+    if not any(part.size for part, _, _ in used):
         return _NO_BOUNDS
     lows, highs, true_lows, true_highs = [], [], [], []
     for part, at, count in used:
@@ -204,15 +223,14 @@ def _struct_bounds(used: Sequence[tuple[Type, int, int]], parts: Sequence[Type],
         low, high = (at, at + reach) if reach >= 0 else (at + reach, at)
         lows.append(low + part.lb)
         highs.append(high + part.lb + part.extent)
-        if part.size:
-            true_lows.append(low + part.true_lb)
-            true_highs.append(high + part.true_lb + part.true_extent)
-    lb, true_lb = min(lows), min(true_lows, default=0)
+        true_lows.append(low + part.true_lb)
+        true_highs.append(high + part.true_lb + part.true_extent)
+    lb, true_lb = min(lows), min(true_lows)
     extent = max(highs) - lb
     padding = -extent % align
     if padding and not _is_uniform(parts):
         extent += padding
-    return lb, extent, true_lb, max(true_highs, default=0) - true_lb
+    return lb, extent, true_lb, max(true_highs) - true_lb
 
 
 def resized(old: Type, lb: int, extent: int) -> Type:

@@ -195,7 +195,7 @@ class Pieces:
 def is_in_place(spec: Any) -> bool:
     """Tell whether a buffer argument is IN_PLACE, or None which stands for it."""
     if isinstance(spec, (list, tuple)):
-        return bool(spec) and isinstance(spec[0], InPlaceType)
+        return len(spec) > 1 and isinstance(spec[0], InPlaceType)
     return spec is None or isinstance(spec, InPlaceType)
 
 
@@ -390,9 +390,11 @@ def _integers(items: Any, number: int) -> list[int]:
     """Return ``number`` integers; one stands for all."""
     if _is_integer(items):
         return [index(items)] * number
-    if len(items) != number:
-        raise ValueError(f"expecting {number} items, got {len(items)}")
-    return [index(item) for item in items]
+    given = len(items)
+    found = [index(item) for item in items]
+    if given != number:
+        raise ValueError(f"expecting {number} items, got {given}")
+    return found
 
 
 def _infer(memory: memoryview | None, offset: int, datatype: Type | None) -> int:

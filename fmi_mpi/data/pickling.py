@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from fmi_mpi.engine.frames import FLAG_OUT_OF_BAND
 
-__all__ = ["Pickle", "dumps_parts", "loads_message", "pickle"]
+__all__ = ["Pickle", "copied", "dumps_parts", "loads_message", "pickle"]
 
 _ALIGNMENT = 64
 _THRESHOLD = 1 << 18
@@ -143,6 +143,14 @@ def loads_message(view: memoryview, flags: int) -> Any:
         parts.append(view[position : position + length])
         position += _aligned(length)
     return pickle.loads_oob(parts[0], parts[1:])
+
+
+def copied(obj: Any) -> Any:
+    """Return what the receiver of an object would get; it shares no memory with the object."""
+    if type(obj) in _PLAIN and not pickle._custom_dumps:
+        return obj
+    parts, flags = dumps_parts(obj)
+    return loads_message(memoryview(bytearray().join(parts)), flags)
 
 
 def _aligned(nbytes: int) -> int:

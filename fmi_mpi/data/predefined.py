@@ -262,9 +262,15 @@ _CLASSES: Final = {
 }
 
 
+_COMPLEX4: Final = _permanent(Type(4, (0, 4, 0, 4), None, content=((simple("REAL2"), 2),), align=2), "MPI_COMPLEX4")
+"""Of which numpy has no like: only ``match_size`` returns it, and no operation takes it."""
+
+
 def match_size(typeclass: int, size: int) -> Type:
     """Return the Fortran type of a class and a size in bytes."""
     found = TYPES.get(f"{_CLASSES.get(typeclass)}{size}")
+    if typeclass == c.TYPECLASS_COMPLEX and size == _COMPLEX4.size:
+        return _COMPLEX4
     if found is None:
         raise MPIError(c.ERR_ARG, f"no datatype of class {typeclass} has {size} bytes")
     return found

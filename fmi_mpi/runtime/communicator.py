@@ -3,13 +3,14 @@
 Rules of this file:
 - A context number is made by one process of the new communicator from its own number and a counter, so no two
   communicators of a job share one and nobody has to agree. Its low bits tell the spaces apart: 0 point-to-point,
-  1 collectives, 2 internal messages.
+  1 collectives, 2 internal messages, 3 partitioned messages.
 - Collectives are numbered in the order in which they start, equal on all ranks; the number is their tag.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from fmi_mpi.coll.select import Selector
@@ -22,9 +23,10 @@ from fmi_mpi.runtime.schedule import COLLECTIVE, Schedule
 if TYPE_CHECKING:
     from fmi_mpi.runtime.world import World
 
-__all__ = ["INTERNAL", "Communicator"]
+__all__ = ["INTERNAL", "PARTITIONED", "Communicator"]
 
 INTERNAL = 2
+PARTITIONED = 3
 
 _NUMBER_LIMIT = 1 << 30
 
@@ -46,12 +48,14 @@ class Communicator:
         self.rank = local.index(world.proc) if world.proc in local else UNDEFINED
         self.size = len(local)
         self.number = 0
+        self.parts = 0  # of partitioned messages that this process has announced
         self.name = ""
         self.attributes: dict[int, Any] | None = None
         self.errhandler: Any = None
         self.info: Any = None
         self.topology: Any = None
         self.buffer: Any = None
+        self.locks: dict[str, Lock] = {}
         self.freed = False
         self.permanent = False
         self._hosts: tuple[int, ...] | None = None
@@ -151,3 +155,4 @@ class Communicator:
                 self.world.engine.forget(self.context)
                 self.world.engine.forget(self.context | COLLECTIVE)
                 self.world.engine.forget(self.context | INTERNAL)
+                self.world.engine.forget(self.context | PARTITIONED)

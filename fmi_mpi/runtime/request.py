@@ -43,9 +43,10 @@ class RequestState:
         cancel: tries to cancel ``op``; None where the kind of request cannot be cancelled.
         restart: starts a persistent request; None for others.
         decode: see above. keep: whatever must live as long as the operation runs.
+        end: of a partitioned message, see ``runtime.partitioned``.
     """
 
-    __slots__ = ("__weakref__", "cancel", "decode", "keep", "op", "reporting", "restart", "world")
+    __slots__ = ("__weakref__", "cancel", "decode", "end", "keep", "op", "reporting", "restart", "world")
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class RequestState:
         restart: Callable[[], Operation] | None = None,
         decode: Callable[[Any], Any] | None = None,
         keep: object = None,
+        end: object = None,
     ) -> None:
         self.world = world
         self.op = op
@@ -62,6 +64,7 @@ class RequestState:
         self.restart = restart
         self.decode = decode
         self.keep = keep
+        self.end = end
         self.reporting: Callable[[], None] | None = None
 
     def retire(self) -> bool:

@@ -131,7 +131,8 @@ def test_match_size():
     assert match_size(c.TYPECLASS_REAL, 2) is TYPES["REAL2"]
     assert match_size(c.TYPECLASS_COMPLEX, 16) is TYPES["COMPLEX16"]
     assert match_size(c.TYPECLASS_LOGICAL, 4) is TYPES["LOGICAL4"]
-    for typeclass, size in ((c.TYPECLASS_REAL, 3), (c.TYPECLASS_COMPLEX, 4), (77, 4)):
+    assert match_size(c.TYPECLASS_COMPLEX, 4).size == 4
+    for typeclass, size in ((c.TYPECLASS_REAL, 3), (c.TYPECLASS_COMPLEX, 2), (77, 4)):
         with pytest.raises(MPIError) as caught:
             match_size(typeclass, size)
         assert caught.value.error_class == c.ERR_ARG

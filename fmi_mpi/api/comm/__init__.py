@@ -17,6 +17,7 @@ from fmi_mpi.api.comm.core import TAG_LIMIT, boundary
 from fmi_mpi.api.comm.intercomm import Bridges, Remote
 from fmi_mpi.api.comm.object_collectives import ObjectCollectives
 from fmi_mpi.api.comm.object_messages import ObjectMessages
+from fmi_mpi.api.comm.partitioned import Partitioned
 from fmi_mpi.api.comm.scans import Scans
 from fmi_mpi.api.comm.space import Space
 from fmi_mpi.api.errhandler import Handled
@@ -42,6 +43,7 @@ class Comm(
     ObjectCollectives,
     Collectives,
     ObjectMessages,
+    Partitioned,
     Space,
     Construction,
     Attributes,

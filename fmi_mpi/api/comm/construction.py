@@ -3,7 +3,7 @@
 Rules of this file:
 - Each member offers a fresh context number; the first rank of each new communicator decides. One allgather does it.
 - On an inter-communicator both groups take part, as ranks of their union.
-- New communicators inherit the error handler; duplicates also attributes, info and topology.
+- New communicators get the error handler that ``rc.errors`` names; duplicates inherit attributes, info and topology.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fmi_mpi.api.attributes import copy_attributes, delete_attributes
-from fmi_mpi.api.comm.core import CommCore, boundary, complete
+from fmi_mpi.api.comm.core import CommCore, boundary, c_int, complete
+from fmi_mpi.api.errhandler import inherited
 from fmi_mpi.api.group import Group
 from fmi_mpi.api.info import INFO_NULL, Info, InfoImpl
 from fmi_mpi.api.request import Request
 from fmi_mpi.coll.allgather.bruck import bruck
 from fmi_mpi.coll.steps import Schedule as Steps
 from fmi_mpi.constants import (
+    COMM_TYPE_HW_GUIDED,
+    COMM_TYPE_HW_UNGUIDED,
+    COMM_TYPE_RESOURCE_GUIDED,
     COMM_TYPE_SHARED,
     CONGRUENT,
     ERR_ARG,
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUP_TAG", "Construction", "create_group", "exchange"]
 
+_RESOURCE = "mpi_hw_resource_type"
+_SHARED_MEMORY = "mpi_shared_memory"
 GROUP_TAG = (1 << 30) - 1
 """Tag of messages that agree on a context within a group, in the internal space."""
 
@@ -97,7 +103,7 @@ class Construction(CommCore):
 
     def _duplicate(self, comm: Communicator, context: int, attributes: bool) -> Self:
         new = type(comm)(comm.world, context, comm.local, comm.remote)
-        new.errhandler = comm.errhandler
+        new.errhandler = inherited(comm.errhandler)
         new.topology = comm.topology
         if attributes:
             copy_attributes(self, new)  # type: ignore[arg-type]
@@ -158,13 +164,13 @@ class Construction(CommCore):
 
         if comm.remote is None:
             new = Communicator(comm.world, context, tuple(procs))
-            new.errhandler = comm.errhandler
+            new.errhandler = inherited(comm.errhandler)
             return Intracomm._wrap(new)
         local, remote = (tuple(proc for proc in procs if proc in group) for group in (comm.local, comm.remote))
         if not local or not remote:
             return Intercomm()
         between = Intercommunicator(comm.world, context, local, remote)
-        between.errhandler = comm.errhandler
+        between.errhandler = inherited(comm.errhandler)
         return Intercomm._wrap(between)
 
     @boundary
@@ -195,6 +201,7 @@ class Construction(CommCore):
             key: ranks follow it, then the present rank.
         """
         comm = self._state()
+        color, key = c_int(color), c_int(key)
         if color < 0 and color != UNDEFINED:
             raise MPIError(ERR_ARG, f"color {color} is negative and not UNDEFINED")
         union = comm.union
@@ -212,16 +219,31 @@ class Construction(CommCore):
         """Return the communicator of the processes that share something.
 
         Args:
-            split_type: COMM_TYPE_SHARED for processes that can share memory, or UNDEFINED for COMM_NULL.
+            split_type: COMM_TYPE_SHARED for processes that can share memory; COMM_TYPE_HW_GUIDED and
+                COMM_TYPE_RESOURCE_GUIDED for those that share the ``mpi_hw_resource_type`` of the info, of which
+                "mpi_shared_memory" is the one known; COMM_TYPE_HW_UNGUIDED for those that share memory if these are
+                not all, and the info tells so; UNDEFINED for COMM_NULL.
             key: ranks follow it, then the present rank.
         """
         comm = self._state()
+        union = comm.union
+        host = union.hosts[union.rank]
+        if split_type == COMM_TYPE_SHARED:
+            return self.Split(host, key)
+        if split_type in (COMM_TYPE_HW_GUIDED, COMM_TYPE_RESOURCE_GUIDED):
+            known = bool(info) and info.get(_RESOURCE) == _SHARED_MEMORY
+            return self.Split(host if known else UNDEFINED, key)
         if split_type == UNDEFINED:
             return self.Split(UNDEFINED, key)
-        if split_type != COMM_TYPE_SHARED:
-            raise MPIError(ERR_ARG, f"split type {split_type} is not COMM_TYPE_SHARED")
-        union = comm.union
-        return self.Split(union.hosts[union.rank], key)
+        if split_type != COMM_TYPE_HW_UNGUIDED:
+            raise MPIError(ERR_ARG, f"{split_type} is not a split type")
+        sharing = self.Split(host, key)
+        if sharing.size == comm.size:
+            sharing.Free()
+            return _null(comm)
+        if info:
+            info.Set(_RESOURCE, _SHARED_MEMORY)
+        return sharing
 
     @boundary
     def Free(self) -> None:
@@ -233,10 +255,8 @@ class Construction(CommCore):
         comm.free()
         self._handle = None
 
-    def free(self) -> None:
-        """Free the communicator if it is neither null nor predefined."""
-        if self._handle is not None and not self._handle.permanent and not self._handle.freed:
-            self.Free()
+    def _is_predefined(self) -> bool:
+        return self._handle is None or self._handle.permanent
 
     @boundary
     def Disconnect(self) -> None:

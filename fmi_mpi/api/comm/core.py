@@ -28,32 +28,49 @@ from fmi_mpi.engine.operations import Operation
 from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.communicator import Communicator
 
-__all__ = ["TAG_LIMIT", "CommCore", "boundary", "check_dest", "check_root", "check_source", "complete"]
+__all__ = ["TAG_LIMIT", "CommCore", "boundary", "c_int", "check_dest", "check_root", "check_source", "complete"]
 
 TAG_LIMIT = (1 << 31) - 1
 """The largest tag (attribute TAG_UB)."""
 
 
+def mistake(error_class: int, value: int, text: str) -> MPIError | OverflowError:
+    """Return the exception for an integer argument of a wrong value: OverflowError if no C int can have it."""
+    if -TAG_LIMIT - 1 <= value <= TAG_LIMIT:
+        return MPIError(error_class, text)
+    return OverflowError(f"{text}; it does not even fit a C int")
+
+
+def c_int(value: int) -> int:
+    """Return an integer argument as mpi4py takes it: other numbers are cut off; TypeError, OverflowError for the rest."""
+    if isinstance(value, (str, bytes, type(None))):
+        raise TypeError(f"expecting an integer, got {type(value).__name__}")
+    number = int(value)
+    if not -TAG_LIMIT - 1 <= number <= TAG_LIMIT:
+        raise OverflowError(f"{number} does not fit a C int")
+    return number
+
+
 def check_dest(comm: Communicator, dest: int, tag: int) -> None:
     """Raise MPIError unless ``dest`` and ``tag`` may be sent to."""
     if not 0 <= dest < len(comm.procs) and dest != PROC_NULL:
-        raise MPIError(ERR_RANK, f"destination {dest} is not a rank of a communicator of {len(comm.procs)}")
+        raise mistake(ERR_RANK, dest, f"destination {dest} is not a rank of a communicator of {len(comm.procs)}")
     if not 0 <= tag <= TAG_LIMIT:
-        raise MPIError(ERR_TAG, f"tag {tag} is not between 0 and {TAG_LIMIT}")
+        raise mistake(ERR_TAG, tag, f"tag {tag} is not between 0 and {TAG_LIMIT}")
 
 
 def check_source(comm: Communicator, source: int, tag: int) -> None:
     """Raise MPIError unless ``source`` and ``tag`` may be received from."""
     if not 0 <= source < len(comm.procs) and source != ANY_SOURCE and source != PROC_NULL:
-        raise MPIError(ERR_RANK, f"source {source} is not a rank of a communicator of {len(comm.procs)}")
+        raise mistake(ERR_RANK, source, f"source {source} is not a rank of a communicator of {len(comm.procs)}")
     if not 0 <= tag <= TAG_LIMIT and tag != ANY_TAG:
-        raise MPIError(ERR_TAG, f"tag {tag} is neither ANY_TAG nor between 0 and {TAG_LIMIT}")
+        raise mistake(ERR_TAG, tag, f"tag {tag} is neither ANY_TAG nor between 0 and {TAG_LIMIT}")
 
 
 def check_root(comm: Communicator, root: int) -> None:
     """Raise MPIError unless ``root`` is a rank of the intra-communicator."""
     if not 0 <= root < comm.size:
-        raise MPIError(ERR_ROOT, f"root {root} is not a rank of a communicator of {comm.size}")
+        raise mistake(ERR_ROOT, root, f"root {root} is not a rank of a communicator of {comm.size}")
 
 
 def complete(comm: Communicator, op: Operation, status: Status | None = None) -> None:
@@ -130,7 +147,7 @@ class CommCore(Handle):
     @boundary
     def Get_name(self) -> str:
         """Return the communicator's print name."""
-        return self._state().name
+        return "MPI_COMM_NULL" if self._handle is None else self._state().name
 
     @boundary
     def Set_name(self, name: str) -> None:

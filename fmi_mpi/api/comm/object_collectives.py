@@ -2,7 +2,8 @@
 
 Rules of this file:
 - Objects travel as blobs of lengths that receivers do not know; large buffers go out of band, uncopied.
-- Each process keeps its own object where the algorithm leaves a gap for it.
+- A process's own object is pickled and unpickled like those of others, so nothing that is returned or given to an
+  operation is the caller's own.
 - Reductions apply the operation to objects in rank order.
 """
 
@@ -12,10 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fmi_mpi.api.comm.core import boundary, check_root
+from fmi_mpi.api.comm.locks import in_turn
 from fmi_mpi.api.comm.plans import Plans, between
 from fmi_mpi.api.op import SUM, Op
 from fmi_mpi.constants import ROOT
-from fmi_mpi.data.pickling import dumps_parts, loads_message
+from fmi_mpi.data.pickling import copied, dumps_parts, loads_message
 
 __all__ = ["Combine", "ObjectCollectives"]
 
@@ -23,7 +25,7 @@ Combine = Op | Callable[[Any, Any], Any]
 
 
 def _loads(received: tuple[memoryview, int] | None, own: Any) -> Any:
-    return own if received is None else loads_message(*received)
+    return copied(own) if received is None else loads_message(*received)
 
 
 class ObjectCollectives(Plans):
@@ -37,6 +39,7 @@ class ObjectCollectives(Plans):
         self._run(self._barrier())
 
     @boundary
+    @in_turn
     def bcast(self, obj: Any, root: int = 0) -> Any:
         """Return the root's object on all processes."""
         comm = self._state()
@@ -48,6 +51,7 @@ class ObjectCollectives(Plans):
         return _loads(received, obj)
 
     @boundary
+    @in_turn
     def gather(self, sendobj: Any, root: int = 0) -> list[Any] | None:
         """Return the objects of all processes at the root, None elsewhere."""
         comm = self._state()
@@ -60,6 +64,7 @@ class ObjectCollectives(Plans):
         return [_loads(one, sendobj) for one in received] if comm.rank == root else None
 
     @boundary
+    @in_turn
     def scatter(self, sendobj: Sequence[Any] | None, root: int = 0) -> Any:
         """Return the object that the root has for this process."""
         comm = self._state()
@@ -77,6 +82,7 @@ class ObjectCollectives(Plans):
         return _loads(received, own)
 
     @boundary
+    @in_turn
     def allgather(self, sendobj: Any) -> list[Any]:
         """Return the objects of all processes."""
         comm = self._state()
@@ -88,6 +94,7 @@ class ObjectCollectives(Plans):
         return [_loads(one, sendobj) for one in received]
 
     @boundary
+    @in_turn
     def alltoall(self, sendobj: Sequence[Any] | None) -> list[Any]:
         """Return the objects that all processes have for this one."""
         comm = self._state()
@@ -101,6 +108,7 @@ class ObjectCollectives(Plans):
         return [_loads(one, own) for one in received]
 
     @boundary
+    @in_turn
     def reduce(self, sendobj: Any, op: Combine = SUM, root: int = 0) -> Any | None:
         """Return the objects of all processes combined, at the root."""
         comm = self._state()
@@ -108,9 +116,10 @@ class ObjectCollectives(Plans):
             return self._run(between("object_reduce", comm, sendobj, op, root))
         check_root(comm, root)
         run = comm.select("object_reduce")
-        return self._run(lambda: (run(comm, sendobj, dumps_parts, loads_message, op, root), None))
+        return self._run(lambda: (run(comm, copied(sendobj), dumps_parts, loads_message, op, root), None))
 
     @boundary
+    @in_turn
     def allreduce(self, sendobj: Any, op: Combine = SUM) -> Any:
         """Return the objects of all processes combined."""
         comm = self._state()
@@ -121,7 +130,7 @@ class ObjectCollectives(Plans):
     def _combined(self, name: str, obj: Any, op: Combine) -> Any:
         comm = self._state()
         run = comm.select(name)
-        return self._run(lambda: (run(comm, obj, dumps_parts, loads_message, op), None))
+        return self._run(lambda: (run(comm, copied(obj), dumps_parts, loads_message, op), None))
 
 
 def _exactly(objects: Sequence[Any] | None, size: int) -> list[Any]:

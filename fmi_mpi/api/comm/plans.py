@@ -306,6 +306,8 @@ def kernel_of(op: Op, message: Message) -> Any:
     """Return the kernel that applies an operation to a message's elements."""
     from fmi_mpi.api.datatype import Datatype
 
+    if not isinstance(op, Op):
+        raise TypeError(f"expecting Op, got {type(op).__name__}")
     state = op._state()
     holder = None if state.user is None else Datatype._wrap(message.datatype)
     return kernel(state, message.datatype, holder)

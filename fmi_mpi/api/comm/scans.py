@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fmi_mpi.api.comm.core import boundary
+from fmi_mpi.api.comm.locks import in_turn
 from fmi_mpi.api.comm.object_collectives import Combine, ObjectCollectives
 from fmi_mpi.api.info import INFO_NULL, Info
 from fmi_mpi.api.op import SUM, Op
@@ -58,11 +59,13 @@ class Scans(ObjectCollectives):
         return self._prepare(self._reduction("exscan", sendbuf, recvbuf, op))
 
     @boundary
+    @in_turn
     def scan(self, sendobj: Any, op: Combine = SUM) -> Any:
         """Return the objects of the processes up to this one combined."""
         return self._combined("object_scan", sendobj, op)
 
     @boundary
+    @in_turn
     def exscan(self, sendobj: Any, op: Combine = SUM) -> Any:
         """Return the objects of the processes before this one combined, None on the first."""
         return self._combined("object_exscan", sendobj, op)
