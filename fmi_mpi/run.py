@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import fmi_mpi
 from fmi_mpi.bootstrap import exits
 
-__all__ = ["main", "run_command_line", "set_abort_status"]
+__all__ = ["main", "run_code", "run_command_line", "set_abort_status"]
 
 _USAGE = """\
 usage: python -m fmi_mpi.run [options] <pyfile> [arg] ...
@@ -51,10 +51,10 @@ def run_command_line(args: Sequence[str] | None = None) -> None:
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     elif words[0] == "-c":
         sys.argv = ["-c", *words[2:]]
-        _run_code(words[1], "<string>")
+        run_code(words[1], "<string>")
     elif words[0] == "-":
         sys.argv = words
-        _run_code(sys.stdin.read(), "<stdin>")
+        run_code(sys.stdin.read(), "<stdin>")
     else:
         sys.argv = words
         if os.path.isfile(words[0]) and not _is_zip(words[0]):
@@ -84,7 +84,8 @@ def main() -> None:
         raise
 
 
-def _run_code(source: str, filename: str) -> None:
+def run_code(source: str, filename: str) -> None:
+    """Run a text as ``__main__``; the file name is for tracebacks."""
     module = types.ModuleType("__main__")
     module.__dict__["__builtins__"] = __builtins__
     sys.modules["__main__"] = module

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _Held = TypeVar("_Held", MPI.Request, MPI.Message)
 
-__all__ = ["Comm", "Intracomm", "Message", "Pickle", "Request", "pickle"]
+__all__ = ["Comm", "Intercomm", "Intracomm", "Message", "Pickle", "Request", "pickle"]
 
 pickle = Pickle()
 """Pickles the objects of this module's communicators; its THRESHOLD decides what goes out of band."""
@@ -311,5 +311,11 @@ class Comm(MPI.Comm):
 
 class Intracomm(Comm, MPI.Intracomm):
     """Intracommunicator."""
+
+    __slots__ = ()
+
+
+class Intercomm(Comm, MPI.Intercomm):
+    """Intercommunicator."""
 
     __slots__ = ()
