@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from compat_tests.support import constant_name, error_name, outcome
@@ -220,29 +219,6 @@ MISTAKES = {
 @pytest.mark.parametrize("case", MISTAKES)
 def test_mistakes(MPI: Any, comm: Any, case: str, record: Any) -> None:
     record(outcome(MPI, MISTAKES[case], MPI, comm))
-
-
-@pytest.mark.parametrize("dims", [[0], [0, 0], [1, 0, 0]])
-def test_cartesian(MPI: Any, comm: Any, dims: list[int], record: Any) -> None:
-    shape = MPI.Compute_dims(comm.Get_size(), dims)
-    grid = comm.Create_cart(shape, periods=[number % 2 == 0 for number in range(len(shape))])
-    record(shape, grid.coords, grid.dims, grid.periods, grid.dim, [grid.Shift(axis, 1) for axis in range(len(shape))])
-    record([grid.Get_coords(peer) for peer in range(grid.size)], grid.Get_cart_rank([0] * len(shape)))
-    record(grid.neighbor_allgather(grid.rank))
-    line = grid.Sub([axis == 0 for axis in range(len(shape))])
-    record(about(MPI, line))
-    line.Free()
-    grid.Free()
-
-
-def test_distributed_graph(MPI: Any, comm: Any, record: Any) -> None:
-    rank, size = comm.Get_rank(), comm.Get_size()
-    graph = comm.Create_dist_graph_adjacent([(rank - 1) % size], [(rank + 1) % size])
-    record(graph.Get_dist_neighbors(), graph.Get_dist_neighbors_count(), graph.neighbor_alltoall([rank]))
-    target = np.zeros(1, "i")
-    graph.Neighbor_allgather(np.array([rank], "i"), target)
-    record(target)
-    graph.Free()
 
 
 def test_intercommunicator(MPI: Any, comm: Any, record: Any) -> None:

@@ -19,6 +19,8 @@ from fmi_mpi.api.comm import COMM_NULL, COMM_SELF, COMM_WORLD, Comm, Intercomm, 
 from fmi_mpi.api.comm.buffered import Attach_buffer, Detach_buffer, Flush_buffer, Iflush_buffer
 from fmi_mpi.api.comm.locks import comm_lock as _comm_lock
 from fmi_mpi.api.comm.locks import comm_lock_table as _comm_lock_table
+from fmi_mpi.api.comm.topocomm import Cartcomm, Distgraphcomm, Graphcomm, Topocomm
+from fmi_mpi.api.comm.topology import Compute_dims
 from fmi_mpi.api.datatype import DATATYPE_NULL, Datatype
 from fmi_mpi.api.datatype import PREDEFINED as _PREDEFINED
 from fmi_mpi.api.datatype import TYPEDICT as _typedict
@@ -582,9 +584,12 @@ __all__ = [
     "Attach_buffer",
     "BottomType",
     "BufferAutomaticType",
+    "Cartcomm",
     "Comm",
+    "Compute_dims",
     "Datatype",
     "Detach_buffer",
+    "Distgraphcomm",
     "Errhandler",
     "Exception",
     "File",
@@ -601,6 +606,7 @@ __all__ = [
     "Get_library_version",
     "Get_processor_name",
     "Get_version",
+    "Graphcomm",
     "Grequest",
     "Group",
     "Iflush_buffer",
@@ -626,6 +632,7 @@ __all__ = [
     "Request",
     "Session",
     "Status",
+    "Topocomm",
     "Win",
     "Wtick",
     "Wtime",

@@ -20,6 +20,7 @@ from fmi_mpi.api.comm.object_messages import ObjectMessages
 from fmi_mpi.api.comm.partitioned import Partitioned
 from fmi_mpi.api.comm.scans import Scans
 from fmi_mpi.api.comm.space import Space
+from fmi_mpi.api.comm.topology import Topologies
 from fmi_mpi.api.errhandler import Handled
 from fmi_mpi.api.errorcode import last_used_code
 from fmi_mpi.api.group import Group
@@ -59,10 +60,8 @@ class Comm(
         return super().__new__(cls, comm)
 
     @classmethod
-    def _of_state(cls, state: Any) -> Any:
-        if state is None:
-            return cls()
-        return (Intracomm if state.remote is None else Intercomm)._wrap(state)
+    def _of_state(cls, state: Communicator | None) -> Any:
+        return _class_of(state)._wrap(state)
 
     def _attributes_of(self) -> Any:
         return self._state()
@@ -84,7 +83,7 @@ class Comm(
         return keyval == WTIME_IS_GLOBAL, 0
 
 
-class Intracomm(Comm, Scans, Bridges):
+class Intracomm(Comm, Scans, Topologies, Bridges):
     """Intracommunicator."""
 
     __slots__ = ()
@@ -122,6 +121,17 @@ class Intercomm(Comm, Remote):
         if self._handle is not None and self._handle.remote is None:
             raise TypeError("expecting an inter-communicator")
         return self
+
+
+def _class_of(state: Communicator | None) -> type[Comm]:
+    """Return the class of new objects for a communicator that a handle's integer stands for."""
+    from fmi_mpi.api.comm.topocomm import CLASSES
+
+    if state is None:
+        return Comm
+    if state.remote is not None:
+        return Intercomm
+    return Intracomm if state.topology is None else CLASSES[state.topology.kind]
 
 
 COMM_NULL = Comm()

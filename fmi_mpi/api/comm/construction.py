@@ -303,7 +303,7 @@ class Construction(CommCore):
     @property
     def is_topo(self) -> bool:
         """Has a topology."""
-        return bool(self._handle is not None and self.Get_topology() != UNDEFINED)
+        return self.Get_topology() != UNDEFINED
 
 
 def _null(comm: Communicator) -> Comm:

@@ -19,7 +19,7 @@ from fmi_mpi.api.op import SUM, Op
 from fmi_mpi.constants import ROOT
 from fmi_mpi.data.pickling import copied, dumps_parts, loads_message
 
-__all__ = ["Combine", "ObjectCollectives"]
+__all__ = ["Combine", "ObjectCollectives", "exactly"]
 
 Combine = Op | Callable[[Any, Any], Any]
 
@@ -69,13 +69,13 @@ class ObjectCollectives(Plans):
         """Return the object that the root has for this process."""
         comm = self._state()
         if comm.remote is not None:
-            given = _exactly(sendobj, len(comm.procs)) if root == ROOT else None
+            given = exactly(sendobj, len(comm.procs)) if root == ROOT else None
             return self._run(between("object_scatter", comm, given, root))
         check_root(comm, root)
         own: Any = None
         blobs = None
         if comm.rank == root:
-            objects = _exactly(sendobj, comm.size)
+            objects = exactly(sendobj, comm.size)
             own = objects[root]
             blobs = [([], 0) if rank == root else dumps_parts(obj) for rank, obj in enumerate(objects)]
         received = self._run(lambda: (comm.select("object_scatter")(comm, blobs, root), None))
@@ -99,9 +99,9 @@ class ObjectCollectives(Plans):
         """Return the objects that all processes have for this one."""
         comm = self._state()
         if comm.remote is not None:
-            exchanged: list[Any] = self._run(between("object_alltoall", comm, _exactly(sendobj, len(comm.procs))))
+            exchanged: list[Any] = self._run(between("object_alltoall", comm, exactly(sendobj, len(comm.procs))))
             return exchanged
-        objects = _exactly(sendobj, comm.size)
+        objects = exactly(sendobj, comm.size)
         own = objects[comm.rank]
         blobs = [([], 0) if rank == comm.rank else dumps_parts(obj) for rank, obj in enumerate(objects)]
         received = self._run(lambda: (comm.select("object_alltoall")(comm, blobs), None))
@@ -133,7 +133,8 @@ class ObjectCollectives(Plans):
         return self._run(lambda: (run(comm, copied(obj), dumps_parts, loads_message, op), None))
 
 
-def _exactly(objects: Sequence[Any] | None, size: int) -> list[Any]:
+def exactly(objects: Sequence[Any] | None, size: int) -> list[Any]:
+    """Return a list of the objects, which have to be ``size``; None stands for as many times None."""
     found = [None] * size if objects is None else list(objects)
     if len(found) != size:
         raise ValueError(f"expecting {size} items, got {len(found)}")
