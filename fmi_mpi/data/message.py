@@ -245,6 +245,11 @@ def message_block(spec: Any, writable: bool, blocks: int, rank: int = 0) -> Piec
         spec: buffer specification; an explicit count is that of one block, an inferred one is divided.
         writable: the buffer is written. blocks: how many. rank: as for `message_send`.
     """
+    view = plain(spec)
+    if view is not None and not spec.size % blocks and not (writable and view.readonly):
+        nbytes = len(view) // blocks
+        first = Message(view[:nbytes], spec.size // blocks, _CASTABLE[spec.dtype], nbytes)
+        return Pieces(_Blocks(view, first, blocks, nbytes), view)
     first, memory = _simple(spec, writable, rank, blocks)
     step = first.count * first.datatype.extent
     return Pieces(_Blocks(memory, first, blocks, step), memory if first.datatype.dense or not first.nbytes else None)
