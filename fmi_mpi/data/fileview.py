@@ -46,7 +46,7 @@ class View:
         writable: the file can be written, so that the filetype's data may not overlap.
     """
 
-    __slots__ = ("_dense", "_runs", "disp", "etype", "etype_size", "extent", "filetype", "size")
+    __slots__ = ("_runs", "dense", "disp", "etype", "etype_size", "extent", "filetype", "size")
 
     def __init__(self, disp: int, etype: Type, filetype: Type, writable: bool = True) -> None:
         if disp < 0:
@@ -60,7 +60,8 @@ class View:
         self.etype_size = etype.size or 1
         self.size = filetype.size
         self.extent = filetype.extent
-        self._dense = filetype.dense
+        self.dense = filetype.dense
+        """The stream is the file from the displacement on, without gaps."""
         self._runs = runs(filetype.typemap)
         if self.size % self.etype_size:
             raise MPIError(ERR_ARG, f"a filetype of {self.size} bytes is no multiple of an etype of {etype.size}")
@@ -73,7 +74,7 @@ class View:
             start: position of the first byte.
             nbytes: bytes to access; a view without data has none.
         """
-        if self._dense:
+        if self.dense:
             if nbytes:
                 yield Scatter(*(np.array([value], np.int64) for value in (self.disp + start, 0, nbytes)))
             return
@@ -117,7 +118,7 @@ class View:
 
     def span(self, start: int, nbytes: int) -> tuple[int, int]:
         """Return the offsets in the file between which an access is, the last one exclusive."""
-        if self._dense or not self.size or not nbytes:
+        if self.dense or not self.size or not nbytes:
             return self.disp + start, self.disp + start + nbytes
         first, last = (self.disp + position // self.size * self.extent for position in (start, start + nbytes - 1))
         offsets, _, lengths = self._runs
@@ -125,7 +126,7 @@ class View:
 
     def byte_offset(self, position: int) -> int:
         """Return the offset in the file of the byte at a position."""
-        if self._dense or not self.size:
+        if self.dense or not self.size:
             return self.disp + position
         tile, within = divmod(position, self.size)
         offsets, positions, _ = self._runs
@@ -135,7 +136,7 @@ class View:
     def visible(self, size: int) -> int:
         """Return how many etypes of the view begin within a file of ``size`` bytes."""
         below = max(size - self.disp, 0)
-        if not self._dense and self.size:
+        if not self.dense and self.size:
             below = self._data_below(below)
         return -(-below // self.etype_size) if self.size else 0
 
@@ -172,6 +173,9 @@ def windows(chunk: Scatter, gap: int) -> Iterator[Window]:
     """
     offsets, _, lengths = chunk
     ends = offsets + lengths
+    if len(offsets) == 1:
+        yield Window(0, 1, int(offsets[0]), int(ends[0]))
+        return
     between = offsets[1:] - ends[:-1]
     cuts = np.flatnonzero((between < 0) | (between > gap)) + 1
     bounds = [0, *cuts.tolist(), len(offsets)]

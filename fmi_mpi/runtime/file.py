@@ -125,6 +125,8 @@ class OpenFile:
     def _read(self, start: int, into: memoryview) -> int:
         done = 0
         with self._atomically(start, len(into), False):
+            if self.view.dense:
+                return self.store.read(self.view.disp + start, into)
             for chunk in self.view.extents(start, len(into)):
                 for window in windows(chunk, self.store.gap):
                     piece = _piece(chunk, window, into)
