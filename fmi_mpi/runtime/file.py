@@ -78,12 +78,12 @@ class OpenFile:
 
     def etypes(self, message: Message, write: bool) -> int:
         """Return how many etypes a message is; raises MPIError if it may not be read or written here."""
-        if not message.nbytes:
-            return 0
         if write and not self.store.writable:
             raise MPIError(c.ERR_READ_ONLY, "the file has been opened with MODE_RDONLY")
         if not write and not self.store.readable:
             raise MPIError(c.ERR_ACCESS, "the file has been opened with MODE_WRONLY")
+        if not message.nbytes:
+            return 0
         number, rest = divmod(self._file_bytes(message), self.view.etype_size)
         if rest:
             raise MPIError(c.ERR_IO, f"{message.nbytes} bytes of data are no multiple of the view's etype")

@@ -163,8 +163,9 @@ def test_external32() -> None:
         ("w", False, 4, c.ERR_ACCESS),
         ("rw", True, 6, c.ERR_IO),
         ("rw", False, 2, c.ERR_IO),
-        ("r", True, 0, 0),
-        ("w", False, 0, 0),
+        ("r", True, 0, c.ERR_READ_ONLY),
+        ("w", False, 0, c.ERR_ACCESS),
+        ("rw", True, 0, 0),
         ("rw", True, 8, 0),
     ],
 )
