@@ -92,6 +92,7 @@ from fmi_mpi.api.op import (
     SUM,
     Op,
 )
+from fmi_mpi.api.ports import Close_port, Lookup_name, Open_port, Publish_name, Unpublish_name
 from fmi_mpi.api.request import REQUEST_NULL, Prequest, Request
 from fmi_mpi.api.session import SESSION_NULL, Session
 from fmi_mpi.api.status import Status
@@ -585,6 +586,7 @@ __all__ = [
     "BottomType",
     "BufferAutomaticType",
     "Cartcomm",
+    "Close_port",
     "Comm",
     "Compute_dims",
     "Datatype",
@@ -619,11 +621,14 @@ __all__ = [
     "Is_finalized",
     "Is_initialized",
     "Is_thread_main",
+    "Lookup_name",
     "Message",
     "Op",
+    "Open_port",
     "Pcontrol",
     "Pickle",
     "Prequest",
+    "Publish_name",
     "Query_thread",
     "Register_datarep",
     "Remove_error_class",
@@ -633,6 +638,7 @@ __all__ = [
     "Session",
     "Status",
     "Topocomm",
+    "Unpublish_name",
     "Win",
     "Wtick",
     "Wtime",

@@ -14,6 +14,7 @@ from fmi_mpi.api.attributes import Attributes
 from fmi_mpi.api.comm.collectives import Collectives
 from fmi_mpi.api.comm.construction import Construction, create_group
 from fmi_mpi.api.comm.core import TAG_LIMIT, boundary
+from fmi_mpi.api.comm.dynamic import Dynamic, Meeting
 from fmi_mpi.api.comm.intercomm import Bridges, Remote
 from fmi_mpi.api.comm.object_collectives import ObjectCollectives
 from fmi_mpi.api.comm.object_messages import ObjectMessages
@@ -37,7 +38,7 @@ from fmi_mpi.runtime.communicator import Communicator
 if TYPE_CHECKING:
     from fmi_mpi.runtime.world import World
 
-__all__ = ["COMM_NULL", "COMM_SELF", "COMM_WORLD", "Comm", "Intercomm", "Intracomm"]
+__all__ = ["COMM_NULL", "COMM_PARENT", "COMM_SELF", "COMM_WORLD", "Comm", "Intercomm", "Intracomm"]
 
 
 class Comm(
@@ -47,6 +48,7 @@ class Comm(
     Partitioned,
     Space,
     Construction,
+    Dynamic,
     Attributes,
     Handled,
     family=True,
@@ -83,7 +85,7 @@ class Comm(
         return keyval == WTIME_IS_GLOBAL, 0
 
 
-class Intracomm(Comm, Scans, Topologies, Bridges):
+class Intracomm(Comm, Scans, Topologies, Bridges, Meeting):
     """Intracommunicator."""
 
     __slots__ = ()
@@ -137,6 +139,7 @@ def _class_of(state: Communicator | None) -> type[Comm]:
 COMM_NULL = Comm()
 COMM_WORLD = Intracomm()
 COMM_SELF = Intracomm()
+COMM_PARENT = Intercomm()
 
 
 def _joined(world: World) -> None:

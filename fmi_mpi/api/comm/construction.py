@@ -225,8 +225,7 @@ class Construction(CommCore):
                 not all, and the info tells so; UNDEFINED for COMM_NULL.
             key: ranks follow it, then the present rank.
         """
-        comm = self._state()
-        union = comm.union
+        union = self._state().union
         host = union.hosts[union.rank]
         if split_type == COMM_TYPE_SHARED:
             return self.Split(host, key)
@@ -237,13 +236,10 @@ class Construction(CommCore):
             return self.Split(UNDEFINED, key)
         if split_type != COMM_TYPE_HW_UNGUIDED:
             raise MPIError(ERR_ARG, f"{split_type} is not a split type")
-        sharing = self.Split(host, key)
-        if sharing.size == comm.size:
-            sharing.Free()
-            return _null(comm)
-        if info:
+        divided = len(set(union.hosts)) > 1
+        if divided and info:
             info.Set(_RESOURCE, _SHARED_MEMORY)
-        return sharing
+        return self.Split(host if divided else UNDEFINED, key)
 
     @boundary
     def Free(self) -> None:

@@ -174,7 +174,7 @@ class CommCore(Handle):
             errorcode: exit code of the job.
         """
         comm = self._state()
-        comm.world.abort(errorcode, f"rank {comm.world.proc} called Abort({errorcode})")
+        comm.world.abort(errorcode, "")
         raise MPIError(ERR_ARG, "unreachable: the process has exited")
 
     def __len__(self) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 
 from fmi_mpi.api.comm.construction import GROUP_TAG, exchange
 from fmi_mpi.api.comm.core import TAG_LIMIT, CommCore, boundary, complete
-from fmi_mpi.api.errhandler import Errhandler, policy, state_of
+from fmi_mpi.api.errhandler import Errhandler, inherited, policy, state_of
 from fmi_mpi.api.exception import boundary as class_boundary
 from fmi_mpi.api.group import Group
 from fmi_mpi.api.info import INFO_NULL, Info, InfoImpl
@@ -31,7 +31,7 @@ from fmi_mpi.runtime.process import world
 if TYPE_CHECKING:
     from fmi_mpi.api.comm import Intercomm, Intracomm
 
-__all__ = ["Bridges", "Remote"]
+__all__ = ["Bridges", "Remote", "from_bytes", "tell", "to_bytes"]
 
 _STRING_TAG = "org.mpi4py"
 
@@ -70,7 +70,7 @@ class Bridges(CommCore):
                 other = _swap(peer_comm._state(), remote_leader, tag, mine)
             except MPIError as error:
                 mistake = error
-        context, theirs, *procs = _tell(comm, (mine[0], *other), local_leader)
+        context, theirs, *procs = tell(comm, (mine[0], *other), local_leader)
         if mistake is not None:
             raise mistake
         if not procs:
@@ -79,7 +79,7 @@ class Bridges(CommCore):
             raise MPIError(ERR_COMM, "the two groups have processes in common")
         context = context if comm.local < tuple(procs) else theirs
         new = Intercommunicator(comm.world, context, comm.local, tuple(procs))
-        new.errhandler = policy()
+        new.errhandler = inherited(comm.errhandler)
         return Intercomm._wrap(new)
 
     @classmethod
@@ -155,7 +155,7 @@ class Remote(CommCore):
         if own != other:
             procs = comm.remote + comm.local if own == {True} else comm.local + comm.remote
         new = Communicator(comm.world, offers[0][1], procs)
-        new.errhandler = policy()
+        new.errhandler = inherited(comm.errhandler)
         return Intracomm._wrap(new)
 
     @classmethod
@@ -197,19 +197,19 @@ def _swap(peer: Communicator, rank: int, tag: int, mine: Sequence[int]) -> list[
         raise MPIError(ERR_RANK, f"remote leader {rank} is not a rank of a communicator of {len(peer.procs)}")
     if peer.procs[rank] == peer.world.proc:
         raise MPIError(ERR_RANK, "the local and the remote leader are the same process")
-    data = _bytes(mine)
+    data = to_bytes(mine)
     receive = peer.irecv(rank, tag, None, space=INTERNAL)
     complete(peer, peer.isend(rank, tag, data, len(data), space=INTERNAL))
     complete(peer, receive)
-    return _numbers(receive.data)
+    return from_bytes(receive.data)
 
 
-def _tell(comm: Communicator, numbers: Sequence[int], root: int) -> list[int]:
+def tell(comm: Communicator, numbers: Sequence[int], root: int) -> list[int]:
     """Return the root's numbers on all ranks."""
-    blob = ((_bytes(numbers),), 0)
+    blob = ((to_bytes(numbers),), 0)
     schedule = comm.start(comm.select("object_bcast")(comm, blob if comm.rank == root else None, root))
     complete(comm, schedule)
-    return list(numbers) if schedule.result is None else _numbers(schedule.result[0])
+    return list(numbers) if schedule.result is None else from_bytes(schedule.result[0])
 
 
 def _agree(procs: Sequence[int], stringtag: str) -> int:
@@ -222,9 +222,9 @@ def _agree(procs: Sequence[int], stringtag: str) -> int:
     if me.proc != procs[0]:
         receive = comm.irecv(procs[0], tag, None, space=INTERNAL)
         complete(comm, receive)
-        return _numbers(receive.data)[0]
+        return from_bytes(receive.data)[0]
     context = me.new_context()
-    data = _bytes((context,))
+    data = to_bytes((context,))
     sends = [comm.isend(proc, tag, data, len(data), space=INTERNAL) for proc in procs[1:]]
     for send in sends:
         complete(comm, send)
@@ -239,10 +239,12 @@ def _with(comm: Communicator, info: Info, errhandler: Errhandler | None) -> Comm
     return comm
 
 
-def _bytes(numbers: Sequence[int]) -> memoryview:
+def to_bytes(numbers: Sequence[int]) -> memoryview:
+    """Return numbers as a message."""
     return np.array(numbers, np.int64).data.cast("B")
 
 
-def _numbers(data: Any) -> list[int]:
+def from_bytes(data: Any) -> list[int]:
+    """Return the numbers of a message."""
     found: list[int] = np.frombuffer(data, np.int64).tolist()
     return found

@@ -17,6 +17,7 @@ from fmi_mpi.api.comm.core import CommCore, check_root, complete
 from fmi_mpi.api.op import Op
 from fmi_mpi.api.request import Prequest, Request
 from fmi_mpi.coll.steps import Schedule as Steps
+from fmi_mpi.constants import ERR_COUNT, ERR_TRUNCATE
 from fmi_mpi.data.kernels import kernel
 from fmi_mpi.data.message import (
     Message,
@@ -28,6 +29,7 @@ from fmi_mpi.data.message import (
     message_vector,
     message_w,
 )
+from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.communicator import Communicator
 from fmi_mpi.runtime.request import RequestState
 
@@ -74,6 +76,16 @@ def matching(send: Message, recv: Message) -> None:
         raise ValueError("mismatch in send and receive MPI datatypes")
     if send.count != recv.count:
         raise ValueError(f"mismatch in send count {send.count} and receive count {recv.count}")
+
+
+def own_block(comm: Communicator, given: int, place: int) -> None:
+    """Raise MPIError unless what a rank gives to itself has the size of its place."""
+    if given > place:
+        raise MPIError(
+            ERR_TRUNCATE, f"rank {comm.rank} sends {given} bytes to each, where it receives {place} from each"
+        )
+    if given < place:
+        raise MPIError(ERR_COUNT, f"rank {comm.rank} sends {given} bytes to each, where it receives {place} from each")
 
 
 class Plans(CommCore):
@@ -132,6 +144,8 @@ class Plans(CommCore):
             return lambda: (comm.select(name, nbytes)(comm, given.payload(), None, root), None)
         pieces = pieces_of(recvbuf, True, comm.size, vector)
         own = None if is_in_place(sendbuf) else message_send(sendbuf)
+        if own is not None:
+            own_block(comm, own.nbytes, pieces.messages[root].nbytes)
 
         def plan() -> tuple[Steps[Any], Finish]:
             sink, finish = _places(pieces, vector)
@@ -151,6 +165,8 @@ class Plans(CommCore):
         name = "scatterv" if vector else "scatter"
         own = None if comm.rank == root and is_in_place(recvbuf) else message_recv(recvbuf)
         pieces = pieces_of(sendbuf, False, comm.size, vector) if comm.rank == root else None
+        if pieces is not None and own is not None:
+            own_block(comm, pieces.messages[root].nbytes, own.nbytes)
 
         def plan() -> tuple[Steps[Any], Finish]:
             sink, finish = (None, None) if own is None else unpacking(own)
@@ -169,6 +185,8 @@ class Plans(CommCore):
             return between("allgather", comm, sendbuf, recvbuf, vector)
         pieces = pieces_of(recvbuf, True, comm.size, vector)
         own = None if is_in_place(sendbuf) else message_send(sendbuf)
+        if own is not None:
+            own_block(comm, own.nbytes, pieces.messages[comm.rank].nbytes)
         name = "allgatherv" if vector else "allgather"
         measure = sum(piece.nbytes for piece in pieces.messages) if vector else pieces.messages[0].nbytes
 
@@ -189,6 +207,8 @@ class Plans(CommCore):
         make = MAKERS[kind]
         recvs = make(recvbuf, True, comm.size)
         sends = recvs if in_place else make(sendbuf, False, comm.size)
+        if not in_place:
+            own_block(comm, sends.messages[comm.rank].nbytes, recvs.messages[comm.rank].nbytes)
         if kind == "alltoall":
             nbytes = recvs.messages[0].nbytes
 
