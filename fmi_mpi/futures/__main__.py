@@ -30,7 +30,13 @@ def main() -> None:
     mistake = _mistake(words)
     if mistake is not None:
         if MPI.COMM_WORLD.Get_rank() == 0:
-            (sys.stderr if mistake else sys.stdout).write(f"{mistake}\n{_USAGE}" if mistake else _USAGE)
+            print(
+                f"{mistake}\n{_USAGE}" if mistake else _USAGE,
+                end="",
+                file=sys.stderr if mistake else sys.stdout,
+                flush=True,
+            )
+        MPI.COMM_WORLD.Barrier()  # the first rank that fails ends the others
         sys.exit(1 if mistake else 0)
     if MPI.COMM_WORLD.Get_size() == 1:
         _core.SharedPool = _core.SharedWorkers(None)

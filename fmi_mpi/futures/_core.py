@@ -388,9 +388,14 @@ def spawn_pool(
         size: number of processes; None takes it from MPI4PY_FUTURES_MAX_WORKERS or the size of the universe.
 
     Raises:
-        NotImplementedError: MPI cannot start processes.
+        NotImplementedError: MPI cannot start processes, or the options ask for a server in another job.
         RuntimeError: this is a worker that runs the main module.
     """
+    if options.get("service") is not None:
+        raise NotImplementedError(
+            "an executor cannot use the workers of a server in another job: processes connect within one job only; "
+            "run the program by 'python -m fmi_mpi.futures' on all ranks"
+        )
     spawn = getattr(MPI.COMM_SELF, "Spawn", None)
     if spawn is None:
         raise NotImplementedError(

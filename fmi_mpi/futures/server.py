@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Serve the executor that has started this process and its siblings."""
-    parent = getattr(MPI.Comm, "Get_parent", MPI.Comm)()
+    parent = MPI.Comm.Get_parent()
     if parent == MPI.COMM_NULL:
         sys.exit("fmi_mpi.futures.server: no executor has started this process")
     try:

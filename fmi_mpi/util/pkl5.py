@@ -4,7 +4,7 @@ Rules of this file:
 - ``MPI`` sends an object as one message, large buffers out of band. Here it sends ``_Packed`` instead of the object:
   its pickle and its buffers by this module's ``pickle``, made when the message is made.
 - Requests and messages hold those of ``MPI`` and are not subclasses of them.
-- Collectives never hand a process's own object back to it: it is unpickled like those of the others.
+- Collectives unpickle a process's own object, too, so nobody ever sees a ``_Packed``.
 """
 
 from __future__ import annotations
@@ -60,18 +60,6 @@ def _unpack(data: Any, buffers: Iterable[Any]) -> Any:
 def _pack_each(objects: Iterable[Any] | None) -> Iterator[_Packed] | None:
     """Pack one by one, and only if asked to: what is not the root's is not looked at."""
     return None if objects is None else (_Packed(obj) for one in (objects,) for obj in one)
-
-
-def _copy(found: Any) -> Any:
-    """Return a received object as it is and the process's own one as if received."""
-    if type(found) is not _Packed:
-        return found
-    data, buffers = pickle.dumps_oob(found.obj)
-    return pickle.loads_oob(data, [bytearray(buffer) for buffer in buffers])
-
-
-def _copy_each(found: Iterable[Any]) -> list[Any]:
-    return [_copy(one) for one in found]
 
 
 class Request(tuple[MPI.Request, ...]):
@@ -280,12 +268,11 @@ class Comm(MPI.Comm):
 
     def bcast(self, obj: Any, root: int = 0) -> Any:
         """Return the root's object on all processes."""
-        return _copy(super().bcast(_Packed(obj), root))
+        return super().bcast(_Packed(obj), root)
 
     def gather(self, sendobj: Any, root: int = 0) -> list[Any] | None:
         """Return the objects of all processes at the root, None elsewhere."""
-        found = super().gather(_Packed(sendobj), root)
-        return None if found is None else _copy_each(found)
+        return super().gather(_Packed(sendobj), root)
 
     def scatter(self, sendobj: Iterable[Any] | None, root: int = 0) -> Any:
         """Return the object that the root has for this process.
@@ -294,11 +281,11 @@ class Comm(MPI.Comm):
             sendobj: at the root, an object for each process in rank order, or None for None each.
             root: rank of the process that has them.
         """
-        return _copy(super().scatter(_pack_each(sendobj), root))  # type: ignore[arg-type]
+        return super().scatter(_pack_each(sendobj), root)  # type: ignore[arg-type]
 
     def allgather(self, sendobj: Any) -> list[Any]:
         """Return the objects of all processes."""
-        return _copy_each(super().allgather(_Packed(sendobj)))
+        return super().allgather(_Packed(sendobj))
 
     def alltoall(self, sendobj: Iterable[Any] | None) -> list[Any]:
         """Return the objects that all processes have for this one.
@@ -306,7 +293,7 @@ class Comm(MPI.Comm):
         Args:
             sendobj: an object for each process in rank order, or None for None each.
         """
-        return _copy_each(super().alltoall(_pack_each(sendobj)))  # type: ignore[arg-type]
+        return super().alltoall(_pack_each(sendobj))  # type: ignore[arg-type]
 
 
 class Intracomm(Comm, MPI.Intracomm):

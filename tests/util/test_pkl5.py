@@ -44,11 +44,17 @@ def test_what_is_not_sent_is_not_pickled() -> None:
         nowhere.send(lambda: None, 0)
 
 
-def test_only_wrappers_are_copied() -> None:
-    received = [1]
-    assert pkl5._copy(received) is received
-    own = pkl5._copy(pkl5._Packed(received))
-    assert own == received and own is not received
+def test_own_objects_come_back_as_copies() -> None:
+    alone = pkl5.Intracomm(pkl5.MPI.COMM_SELF)
+    own = [1]
+    for got in (
+        alone.bcast(own),
+        alone.gather(own)[0],
+        alone.allgather(own)[0],
+        alone.scatter([own]),
+        alone.alltoall([own])[0],
+    ):
+        assert got == own and got is not own
 
 
 def test_irecv_says_what_to_do_instead() -> None:
