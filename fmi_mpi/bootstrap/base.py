@@ -66,7 +66,13 @@ class Bootstrap(Protocol):
         """Return news without blocking."""
 
     def abort(self, code: int, message: str) -> None:
-        """Ask that all ranks be ended with exit code ``code``. Returns; the caller then exits itself."""
+        """Ask that all ranks be ended with exit code ``code``. Returns; the caller then exits itself.
+
+        ``message`` says why; who asks need not be said, it is known.
+        """
+
+    def failed(self, code: int) -> None:
+        """Tell that this rank is about to exit with ``code``, of an error that it has shown: the others must end."""
 
     def finalized(self) -> None:
         """Tell that this rank has finalised: from now on its exit is not a failure."""

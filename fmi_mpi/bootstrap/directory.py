@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -103,6 +104,18 @@ class DirectoryBootstrap:
         return [Event("lost", rank, f"rank {rank} died without finalizing") for rank in dead]
 
     def abort(self, code: int, message: str) -> None:
+        """Say so, for the launcher may not; see ``_end``."""
+        reason = f": {message}" if message else ""
+        message = f"rank {self._rank} called MPI_Abort(MPI_COMM_WORLD, {code}){reason}"
+        if not self._closed and os.getpid() == self._pid:
+            print(f"fmi_mpi: {message}", file=sys.stderr, flush=True)
+        self._end(code, message)
+
+    def failed(self, code: int) -> None:
+        """End the others; what has happened is on the screen already."""
+        self._end(code, f"rank {self._rank} exited with code {code}")
+
+    def _end(self, code: int, message: str) -> None:
         """Tell the other ranks, and terminate those that have not noticed half a second later."""
         if self._closed or os.getpid() != self._pid:
             return
@@ -196,7 +209,7 @@ class DirectoryBootstrap:
     def _raise_if_hopeless(self, missing: Sequence[int]) -> None:
         for event in self.events():
             if event.kind == "abort":
-                raise AbortError(f"rank {self._rank} was joining, but the job ends: {event.message}")
+                raise AbortError(f"rank {self._rank} was joining, but the job ends: {event.message}", event.code)
         dead = [rank for rank in missing if rank in self._lost]
         if dead:
             raise BootstrapError(f"rank {self._rank} waits in vain: rank {dead[0]} died before it had joined the job")

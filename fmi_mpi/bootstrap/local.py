@@ -148,6 +148,10 @@ class LocalBootstrap:
         """Ask the launcher to end all ranks with exit code ``code``."""
         self._send({"type": "abort", "code": code, "message": message})
 
+    def failed(self, code: int) -> None:
+        """Tell the launcher before the others see this rank's connections end."""
+        self._send({"type": "failed", "code": code})
+
     def finalized(self) -> None:
         """Tell the launcher that this rank's exit is no failure from now on."""
         self._send({"type": "finalized"})
@@ -239,7 +243,9 @@ class LocalBootstrap:
     def _raise_if_aborted(self) -> None:
         for event in self._news:
             if event.kind == "abort":
-                raise AbortError(f"rank {self.identity.rank} was joining, but the job ends: {event.message}")
+                raise AbortError(
+                    f"rank {self.identity.rank} was joining, but the job ends: {event.message}", event.code
+                )
 
     def _missing(self, timeout: float) -> str:
         """Ask the launcher who is missing, and say it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 
 from fmi_mpi.bootstrap.base import Event, Identity, Record
@@ -36,7 +37,12 @@ class SingletonBootstrap:
         return ()
 
     def abort(self, code: int, message: str) -> None:
-        """Do nothing: the caller exits by itself."""
+        """Say why; the caller exits by itself."""
+        if message:
+            print(f"fmi_mpi: {message}", file=sys.stderr, flush=True)
+
+    def failed(self, code: int) -> None:
+        """Nobody else has to end."""
 
     def finalized(self) -> None:
         """Do nothing: nobody watches."""

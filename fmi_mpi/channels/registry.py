@@ -27,13 +27,17 @@ CHANNELS: Final = {
 
 @dataclass(frozen=True)
 class Membership:
-    """What a channel must know of the job: this process's number, the job's size, id and secret, the settings."""
+    """What a channel must know of the job: this process's number, the job's size, id and secret, the settings.
+
+    ``attend`` is to be told True when the channel must be polled though no MPI call waits, False when that is over.
+    """
 
     proc: int
     size: int
     job: str
     secret: bytes = field(repr=False)
     settings: Settings
+    attend: Callable[[bool], None] = lambda needed: None
 
 
 def create(name: str, membership: Membership, receiver: Receiver) -> Channel:

@@ -28,6 +28,9 @@ class Watcher(Protocol):
     def on_abort(self, rank: int, code: int, message: str) -> None:
         """A rank wants the job ended with this exit code."""
 
+    def on_failure(self, rank: int, code: int) -> None:
+        """A rank is about to exit with this code, of an error that it has shown."""
+
     def on_hangup(self, rank: int) -> None:
         """A rank's connection ended although it has not finalised."""
 
@@ -68,6 +71,7 @@ class Control:
         self._records: dict[int, object] = {}
         self._waiting: set[int] = set()
         self._gone: set[int] = set()
+        self._told = False
         self._finalized: set[int] = set()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._listener.bind(path)
@@ -185,6 +189,8 @@ class Control:
             self._send(peer, encode({"type": "missing", "ranks": self.missing()}))
         elif kind == "abort":
             self._watcher.on_abort(peer.rank, int(message["code"]), str(message["message"]))
+        elif kind == "failed":
+            self._watcher.on_failure(peer.rank, int(message["code"]))
         elif kind == "finalized":
             self._finalized.add(peer.rank)
         else:
@@ -213,13 +219,17 @@ class Control:
             self.tell({"type": "table", "records": [self._records[rank] for rank in range(self._size)]})
 
     def _tell_waiting(self) -> None:
-        """Tell those who wait for the table that it never comes, if a rank is gone without publishing."""
-        if not self._gone or not self._waiting:
+        """If a rank is gone without publishing, tell one who waits for the table that it never comes.
+
+        Its error ends the others; told to all, it would be shown by all.
+        """
+        if not self._gone or self._told:
             return
         ranks = ", ".join(map(str, sorted(self._gone)))
         reason = f"rank {ranks} exited without joining; every rank must import MPI and start with the same job"
         data = encode({"type": "incomplete", "ranks": sorted(self._gone), "reason": reason})
-        waiting, self._waiting = self._waiting, set()
-        for peer in [self._claims[rank] for rank in waiting]:
-            if peer in self._connections:
+        for rank in sorted(self._waiting):
+            if (peer := self._claims[rank]) in self._connections:
+                self._told = True
                 self._send(peer, data)
+                return

@@ -16,7 +16,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -88,6 +88,7 @@ class Job:
         self._deadline = float("inf")
         self._hangups: dict[int, float] = {}
         self._signalled: set[int] = set()
+        self._leaving: set[int] = set()
         self._name = f"{os.getpid()}-{os.urandom(4).hex()}"
         self._directory = private.path_of(self._name)
         self._out = Sink(1, self._selector, self._on_broken_output)
@@ -239,6 +240,8 @@ class Job:
         self._explain(f"rank {number} ended: {_describe(code)}")
         if number == 0 and self._feed is not None:
             self._feed.close()
+        if number in self._leaving:
+            return
         if code:
             ending = -code in self._signalled or code - 128 in self._signalled
             self._fail(code if code > 0 else 128 - code, f"rank {number} {_describe(code)}", number, quiet=ending)
@@ -278,6 +281,12 @@ class Job:
         message = f"rank {rank} called MPI_Abort(MPI_COMM_WORLD, {code}){reason}"
         self._fail(code & 0xFF or int(code != 0), message, rank, final=True)
 
+    def on_failure(self, rank: int, code: int) -> None:
+        """A rank has shown an error and is on its way out: it may take its time, the others end now."""
+        self._leaving.add(rank)
+        code = code & 0xFF or 1
+        self._fail(code, f"rank {rank} {_describe(code)}", rank)
+
     def on_hangup(self, rank: int) -> None:
         """A rank's connection has ended before it finalised; its process should end now, with the better reason."""
         if self._stage == _Stage.RUNNING and self._size > 1 and self._ranks[rank].code is None:
@@ -309,7 +318,7 @@ class Job:
 
     def _end_harder(self) -> None:
         if self._stage == _Stage.TOLD:
-            self._signal_all(signal.SIGTERM)
+            self._signal_all(signal.SIGTERM, but=self._leaving)
             self._stage = _Stage.TERMINATED
             self._next_stage = time.monotonic() + _TERMINATED
         else:
@@ -338,9 +347,9 @@ class Job:
             self._wait(end)
         self._tell_end("the job has timed out", -1)
 
-    def _signal_all(self, number: int) -> None:
+    def _signal_all(self, number: int, but: Collection[int] = ()) -> None:
         for rank in self._ranks:
-            if rank.code is None:
+            if rank.code is None and rank.number not in but:
                 rank.send(number)
 
     # -- words ---------------------------------------------------------------------------------------------------

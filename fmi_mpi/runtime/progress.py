@@ -23,6 +23,7 @@ from fmi_mpi.channels.base import Channel
 __all__ = ["Progress", "Waitable"]
 
 _LONGEST_SLEEP = 1.0  # seconds; a safety net only, arrivals wake the sleeper
+_LOOK = 1 << 8  # idle calls that test, between looks at the control and the timers
 
 
 class Waitable(Protocol):
@@ -57,6 +58,8 @@ class Progress:
         self._control = -1
         self._on_control: Callable[[], None] = lambda: None
         self._wake_read, self._wake_write = -1, -1
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self._idle = _LOOK
 
     def attach(self, channels: Sequence[Channel], control: int, on_control: Callable[[], None]) -> None:
         """Poll these channels from now on, and the job's control descriptor (-1: none) while blocked."""
@@ -97,10 +100,19 @@ class Progress:
         with self.lock:
             moved = self.poll()
         if not moved:
+            self._idle -= 1
+            if not self._idle:
+                with self.lock:
+                    self._look_around(True)
             if threading.active_count() > 1:
                 time.sleep(0)
             else:
                 os.sched_yield()
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Call ``action`` under the lock, from an MPI call that waits or tests, when so much time has passed."""
+        self._timers.append((time.monotonic() + seconds, action))
+        self.interrupt()
 
     def wait(self, what: Waitable) -> None:
         """Return when ``what`` is done."""
@@ -183,7 +195,7 @@ class Progress:
             self._asleep = True
             self.lock.release()
             try:
-                woken = self._poll.poll(_LONGEST_SLEEP * 1000)
+                woken = self._poll.poll(self._longest_sleep() * 1000)
             finally:
                 alone = self.lock.acquire(blocking=False)
                 if not alone:
@@ -193,9 +205,28 @@ class Progress:
             for channel in self._channels[:armed]:
                 channel.disarm()
             self._changed.notify_all()
+        news = self._control < 0
         for fd, _ in woken:
             if fd == self._wake_read:
                 os.read(fd, 4096)
             elif fd == self._control:
-                self._on_control()
+                news = True
+        self._look_around(news)
         return alone
+
+    def _longest_sleep(self) -> float:
+        if not self._timers:
+            return _LONGEST_SLEEP
+        return max(0.0, min(_LONGEST_SLEEP, min(due for due, _ in self._timers) - time.monotonic()))
+
+    def _look_around(self, news: bool) -> None:
+        """See what comes by no channel: the job's control if there may be news, and the timers."""
+        self._idle = _LOOK
+        if news:
+            self._on_control()
+        if self._timers:
+            now = time.monotonic()
+            due = [timer for timer in self._timers if timer[0] <= now]
+            self._timers = [timer for timer in self._timers if timer[0] > now]
+            for _, action in due:
+                action()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from fmi_mpi.bootstrap.base import Bootstrap
 from fmi_mpi.channels.base import Address, Channel, Path, Payload
+from fmi_mpi.errors import AbortError
 
 __all__ = ["HOST", "Router"]
 
@@ -27,6 +28,7 @@ class Router:
         channels: in order of preference.
         join_timeout: seconds to wait for the addresses of all ranks.
         lost: told when no channel reaches a peer.
+        aborted: told the exit code of a job that ends before all have joined.
         routed: told the short path to a peer once its channel is chosen.
     """
 
@@ -36,6 +38,7 @@ class Router:
         channels: Sequence[Channel],
         join_timeout: float,
         lost: Callable[[int, str], None],
+        aborted: Callable[[int], None],
         routed: Callable[[int, Path], None],
     ) -> None:
         self.bootstrap = bootstrap
@@ -44,6 +47,7 @@ class Router:
         self.routes: dict[int, Channel] = {}
         self.records: Sequence[dict[str, Address]] = ()
         self._lost = lost
+        self._aborted = aborted
         self._routed = routed
 
     def publish(self, host: str) -> None:
@@ -61,7 +65,11 @@ class Router:
     def table(self) -> Sequence[dict[str, Address]]:
         """Return all ranks' addresses, waiting for ranks that have not joined yet; raises BootstrapError."""
         if not self.records:
-            self.records = self.bootstrap.table(self.join_timeout)
+            try:
+                self.records = self.bootstrap.table(self.join_timeout)
+            except AbortError as error:
+                self._aborted(error.code)
+                raise
             for channel in self.channels:
                 channel.connect(
                     {proc: record[channel.name] for proc, record in enumerate(self.records) if channel.name in record}

@@ -2,6 +2,8 @@
 
 Rules of this file:
 - Joining at import only claims the rank and publishes addresses; nobody waits for anybody.
+- A peer that a channel has lost is suspected only: the job's control, which may end the job or knows better why, is
+  waited for before anybody's call fails.
 - Leaving waits until all ranks leave, so that no message in flight is lost, unless this rank fails: then its exit
   code tells the launcher, which ends the others.
 """
@@ -11,7 +13,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from fmi_mpi.bootstrap import discover
 from fmi_mpi.bootstrap.base import Bootstrap, Event
@@ -21,6 +24,7 @@ from fmi_mpi.coll.barrier.dissemination import dissemination
 from fmi_mpi.config import Settings
 from fmi_mpi.constants import ERR_OTHER
 from fmi_mpi.engine.engine import Engine
+from fmi_mpi.engine.extension import RawHeader
 from fmi_mpi.engine.onesided import OneSided
 from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.background import Background
@@ -34,6 +38,18 @@ _CONTEXT_BITS = 2
 _COUNTER_BITS = 36
 _WORLD_CONTEXT = 0
 _FINAL_CONTEXT = 1 << _CONTEXT_BITS
+_VERDICT = 1.0  # seconds to wait for the control's word on a peer that a channel has lost
+
+
+@dataclass(slots=True)
+class _Reception:
+    """The channels' receiver: the engine, except for losses."""
+
+    frame: Callable[[int, RawHeader, memoryview], None]
+    begin: Callable[[int, RawHeader], tuple[memoryview, object]]
+    end: Callable[[int, object], None]
+    sent: Callable[[object], None]
+    lost: Callable[[int, str], None]
 
 
 class World:
@@ -65,10 +81,14 @@ class World:
 
     def _join(self) -> None:
         identity = self.bootstrap.identity
-        membership = Membership(identity.rank, identity.size, identity.job, identity.secret, self.settings)
-        self.channels = [create(name, membership, self.engine) for name in self.settings.channels]
+        membership = Membership(
+            identity.rank, identity.size, identity.job, identity.secret, self.settings, self._attend
+        )
+        engine = self.engine
+        receiver = _Reception(engine.frame, engine.begin, engine.end, engine.sent, self._suspect)
+        self.channels = [create(name, membership, receiver) for name in self.settings.channels]
         self.router = Router(
-            self.bootstrap, self.channels, self.settings.join_timeout, self.engine.lost, self.engine.route
+            self.bootstrap, self.channels, self.settings.join_timeout, engine.lost, self.exit, engine.route
         )
         self.router.publish(self._host)
         self.engine.emit = self.router.emit
@@ -107,6 +127,17 @@ class World:
         else:
             self.engine.lost(event.rank, event.message)
 
+    def _attend(self, needed: bool) -> None:
+        """A channel must be polled, or need not any more, while the program is outside of MPI."""
+        if needed:
+            self.background.hold()
+        else:
+            self.background.release()
+
+    def _suspect(self, peer: int, reason: str) -> None:
+        """A channel has lost a peer."""
+        self.progress.after(_VERDICT, lambda: self.engine.lost(peer, f"rank {peer} is lost: {reason}"))
+
     def abort(self, code: int, message: str) -> None:
         """End all ranks of the job with this exit code."""
         self.bootstrap.abort(code, message)
@@ -134,7 +165,9 @@ class World:
         self.finalized = True
         self.background.stop()
         if self.size > 1:
-            if not failure:
+            if failure:
+                self.bootstrap.failed(failure)
+            else:
                 self._leave_together()
                 self.bootstrap.finalized()
             for channel in self.channels:

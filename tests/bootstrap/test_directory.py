@@ -130,9 +130,9 @@ def test_abort_is_told_and_ends_who_does_not_listen() -> None:
     aborting = join(2, 3)
     private.write(listener.directory, "claim.0", "")  # this process is not to be terminated
     aborting.abort(7, "why")
-    assert listener.events() == (Event("abort", 2, "why", 7),)
+    assert listener.events() == (Event("abort", 2, "rank 2 called MPI_Abort(MPI_COMM_WORLD, 7): why", 7),)
     assert victim.wait(5) == -15
-    with pytest.raises(AbortError, match="rank 0 was joining, but the job ends: why"):
+    with pytest.raises(AbortError, match="rank 0 was joining, but the job ends: rank 2 called MPI_Abort"):
         age(listener)
         listener.table(5)
     listener.close()

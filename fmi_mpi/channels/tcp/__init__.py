@@ -11,4 +11,4 @@ __all__ = ["TcpChannel", "create"]
 
 def create(membership: Membership, receiver: Receiver) -> Channel:
     """Return the tcp channel of a process; see ``channels.registry``."""
-    return TcpChannel(membership.proc, membership.job, membership.secret, receiver)
+    return TcpChannel(membership.proc, membership.job, membership.secret, receiver, membership.attend)

@@ -2,8 +2,9 @@
 
 Rules of this file:
 - One listening socket per process, on the loopback address unless the job spans hosts.
-- Frames to a peer that is not connected yet wait in order, and their senders with them: a send is complete when the
-  peer can read it without further help from here, for the sender may not call MPI again for long.
+- Frames to a peer that is not connected yet wait in order, and their senders with them, for the peer must be able to
+  read what has been sent without further help from a process that may not call MPI again for long. If the peer does
+  not answer, small frames are copied, their senders go on, and somebody is asked to ``attend`` to this channel.
 - When two processes connect to each other at once, the connection that the lower number started is kept.
 - A connection that ends, or whose bytes are not frames, means ``lost``: the peer cannot be trusted or is gone.
 """
@@ -16,7 +17,7 @@ import hmac
 import os
 import select
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 
 from fmi_mpi.channels.base import Address, Capabilities, Path, Payload, Receiver
@@ -37,6 +38,7 @@ __all__ = ["TcpChannel"]
 _BUFFER = 1 << 18
 _SOCKET_BUFFER = 1 << 22
 _BACKLOG = 1024
+_COPY_LIMIT = 1 << 16
 _DIALS = 8
 _STRANGERS = 64
 """Polls between looks at the listening socket while there is no connection."""
@@ -88,18 +90,29 @@ class TcpChannel:
         proc: this process's number in the job.
         job: the job's id. secret: its key.
         receiver: takes frames and news.
+        attend: told True when ``poll`` must be called though no call waits, False when that is over.
         host: address to listen on.
     """
 
     name = "tcp"
     capabilities = Capabilities(latency=1e-5, bandwidth=3e9)
 
-    def __init__(self, proc: int, job: str, secret: bytes, receiver: Receiver, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        proc: int,
+        job: str,
+        secret: bytes,
+        receiver: Receiver,
+        attend: Callable[[bool], None],
+        host: str = "127.0.0.1",
+    ) -> None:
         self.proc = proc
         self.job = job
         self._secret = secret
         self._receiver = receiver
         self._host = host
+        self._attend = attend
+        self._attended = False
         self._listener: socket.socket | None = None
         self._epoll = select.epoll()
         self._buffer = memoryview(bytearray(_BUFFER))
@@ -172,6 +185,8 @@ class TcpChannel:
 
     def arm(self) -> bool:
         """Ask to be woken when there is room again; what has arrived the kernel keeps readable."""
+        if self._waiting and self._release():
+            return False
         self._armed = True
         for connection in self._writers:
             self._epoll.modify(connection.sock, _READ | _WRITE)
@@ -226,6 +241,28 @@ class TcpChannel:
         if first and not self._is_coming(peer):
             self._dial(peer)
         return False
+
+    def _release(self) -> bool:
+        """Let senders of small frames to peers that are not connected go on; True if there were any."""
+        released = []
+        for queue in self._waiting.values():
+            for at, (header, payload, token) in enumerate(queue):
+                views = [payload] if isinstance(payload, memoryview) else payload or ()
+                if token is not None and sum(map(len, views)) <= _COPY_LIMIT:
+                    queue[at] = (header, memoryview(b"".join(views)), None)
+                    released.append(token)
+        if released and not self._attended:
+            self._attended = True
+            self._attend(True)
+        for token in released:
+            self._receiver.sent(token)
+        return bool(released)
+
+    def _unattend(self) -> None:
+        """What waited is out, or lost."""
+        if self._attended and not self.pending():
+            self._attended = False
+            self._attend(False)
 
     def _dial(self, peer: int) -> None:
         address = self._peers.get(peer)
@@ -333,6 +370,7 @@ class TcpChannel:
         for header, payload, token in self._waiting.pop(peer, []):
             if self.send(peer, header, payload, token) and token is not None:
                 self._receiver.sent(token)
+        self._unattend()
 
     def _write(self) -> bool:
         """Go on with what is queued; asking the kernel each time is faster than waiting until a third is free."""
@@ -348,6 +386,7 @@ class TcpChannel:
                     self._writers.discard(connection)
                     if self._armed:
                         self._epoll.modify(connection.sock, _READ)
+                    self._unattend()
         return moved
 
     def _read(self, connection: Connection) -> None:
@@ -368,6 +407,7 @@ class TcpChannel:
 
     def _lose(self, peer: int, reason: str) -> None:
         self._waiting.pop(peer, None)
+        self._unattend()
         if peer not in self._gone:
             self._gone.add(peer)
             self._receiver.lost(peer, f"tcp: {reason}")
