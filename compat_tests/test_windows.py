@@ -67,6 +67,10 @@ def test_what_a_window_tells(MPI: Any, comm: Any, flavor: str, made: Made, recor
     address, size, unit = win.attrs
     memory = win.tomemory()
     record(size, unit if size else 0, win.flavor, win.model, len(memory), memory.readonly, memory.format)
+    view = memoryview(win)
+    record(view.nbytes, view.format, view.readonly, view.ndim)
+    if len(memory):
+        assert np.frombuffer(win, "d").ctypes.data == address
     assert address == win.Get_attr(MPI.WIN_BASE) == MPI.Get_address(memory)
     record(win.Get_attr(MPI.WIN_SIZE), win.Get_attr(MPI.WIN_CREATE_FLAVOR), win.Get_attr(MPI.WIN_MODEL))
     group, whole = win.Get_group(), comm.Get_group()

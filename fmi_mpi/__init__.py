@@ -3,12 +3,13 @@
 Rules of this file:
 - Importing it costs nothing: no numpy, no MPI. ``fmi_mpi.MPI`` joins the job.
 - What mpi4py's package offers is here under the same names; there is no C library, so nothing to compile against or
-  to profile.
+  to profile. Headers (``include``, ``*.h``, ``*.pxd``) are there to say so to whoever compiles.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Rc:
 Rc._names = tuple(name for name in Rc.__annotations__ if not name.startswith("_"))
 
 rc = Rc()
+sys.modules[f"{__name__}.rc"] = rc  # type: ignore[assignment]  # programs write ``import mpi4py.rc``
 
 
 def _option(name: str, text: str) -> Option:
@@ -89,7 +91,7 @@ def _read_environment(environ: Mapping[str, str]) -> None:
 
 
 def get_include() -> str:
-    """Return where C headers would be; there are none, for there is no C interface."""
+    """Return the directory of the C headers: they stop a build and say that there is no C interface."""
     return os.path.join(os.path.dirname(os.path.abspath(__file__)), "include")
 
 

@@ -46,4 +46,8 @@ class PeerFailure(MPIError):
 
 
 class AbortError(FmiError):
-    """The job is being aborted by another rank or by the launcher."""
+    """The job is being aborted by another rank or by the launcher, with exit code ``code``."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code

@@ -49,6 +49,7 @@ def install() -> None:
         sys.meta_path.insert(0, _Finder())
         fmi_mpi.__path__.insert(0, os.path.join(directory(), _ALIAS))
     sys.modules[_ALIAS] = fmi_mpi
+    sys.modules[f"{_ALIAS}.rc"] = fmi_mpi.rc  # type: ignore[assignment]
 
 
 class _Finder(MetaPathFinder):

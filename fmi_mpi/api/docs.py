@@ -12,8 +12,12 @@ from collections.abc import Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
+from fmi_mpi.api.objects import Handle
+
 __all__ = ["embed_signatures", "signature"]
 
+_names: dict[int, str] = {}
+"""id of a predefined object -> its name, to be shown as a parameter's default"""
 _KEYWORDS = 0x08
 _ARGS = 0x04
 
@@ -31,12 +35,12 @@ def signature(function: FunctionType) -> str:
         shown.insert(code.co_posonlyargcount, "/")
     extra = iter(names[count + keyword_only :])
     if code.co_flags & _ARGS:
-        shown.append(f"*{next(extra)}")
+        shown.append(f"*{_parameter(next(extra), hints, {})}")
     elif keyword_only:
         shown.append("*")
     shown.extend(_parameter(name, hints, defaults) for name in names[count : count + keyword_only])
     if code.co_flags & _KEYWORDS:
-        shown.append(f"**{next(extra)}")
+        shown.append(f"**{_parameter(next(extra), hints, {})}")
     returns = f" -> {hints['return']}" if "return" in hints else ""
     return f"{function.__name__}({', '.join(shown)}){returns}"
 
@@ -46,13 +50,14 @@ def _parameter(name: str, hints: Mapping[str, Any], defaults: Mapping[str, Any])
     if name not in defaults:
         return text
     value = defaults[name]
-    plain = isinstance(value, (int, str)) or value is None
+    plain = isinstance(value, (int, str, tuple)) or value is None
     equals = " = " if name in hints else "="
-    return f"{text}{equals}{value!r}" if plain else f"{text}{equals}..."
+    return f"{text}{equals}{_names.get(id(value)) or (repr(value) if plain else '...')}"
 
 
 def embed_signatures(namespace: Mapping[str, Any]) -> None:
     """Put the docstrings of the classes and functions of a namespace into mpi4py's form; once."""
+    _names.update((id(value), name) for name, value in namespace.items() if isinstance(value, Handle))
     for value in namespace.values():
         if isinstance(value, FunctionType):
             _embed(value, value)
@@ -89,6 +94,9 @@ def _embed(member: Any, function: FunctionType) -> None:
         return
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
-    head = signature(function)
+    if isinstance(member, property):
+        head = f"{function.__name__}: {function.__annotations__.get('return', 'Any')}"
+    else:
+        head = signature(function)
     if not doc.startswith(head):
         member.__doc__ = f"{head}\n{doc.strip()}"

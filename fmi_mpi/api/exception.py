@@ -9,7 +9,6 @@ Rules of this file:
 from __future__ import annotations
 
 import functools
-import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
@@ -186,5 +185,4 @@ def abort(code: int, message: str) -> None:
 
     world = current()
     if world is not None:
-        sys.stderr.write(f"fmi_mpi: rank {world.proc}: {message}\n")
-        world.abort(code, f"rank {world.proc}: {message}")
+        world.abort(code, message)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import pickle
 import sys
+from collections.abc import Callable
 from typing import Any, Final, Self, final
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Constant",
     "InPlaceType",
     "exporting",
+    "exporting_by",
 ]
 
 
@@ -162,3 +164,22 @@ def exporting(cls: type) -> None:
         source = _BufferProcs.from_address(_procs(pickle.PickleBuffer).value or 0)
         target = _BufferProcs.from_address(_procs(cls).value or 0)
         target.get = source.get
+
+
+_forward = ctypes.pythonapi.PyObject_GetBuffer
+_forward.restype = ctypes.c_int
+_forward.argtypes = [ctypes.py_object, ctypes.POINTER(_PyBuffer), ctypes.c_int]
+_getters: list[Any] = []
+"""Functions that types refer to."""
+
+
+def exporting_by(cls: type, memory_of: Callable[[Any], memoryview]) -> None:
+    """Let instances of a class export the memory that a function returns of them; see `exporting`.
+
+    Args:
+        memory_of: must not raise, and must return writable memory, as a callback must not fail.
+    """
+    if sys.version_info < (3, 12):
+        getter = _GetBuffer(lambda instance, view, flags: int(_forward(memory_of(instance), view, flags)))
+        _getters.append(getter)
+        _BufferProcs.from_address(_procs(cls).value or 0).get = ctypes.cast(getter, ctypes.c_void_p).value

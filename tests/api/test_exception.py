@@ -99,6 +99,7 @@ class _World:
 
     def abort(self, code: int, message: str) -> None:
         self.aborted.append(code)
+        self.message = message
 
 
 @pytest.fixture
@@ -111,11 +112,11 @@ def world(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["fatal", "abort"])
-def test_fatal_handlers_end_the_job_and_say_why(kind, world, capsys):
+def test_fatal_handlers_end_the_job_and_say_why(kind, world):
     with pytest.raises(MPI.Exception):  # the stub does not exit
         exception.handle_error(MPIError(ERR_TAG, "bad tag"), ErrhandlerImpl(kind), None)
     assert world.aborted == [ERR_TAG]
-    assert "rank 3: MPI_ERR_TAG: invalid tag: bad tag" in capsys.readouterr().err
+    assert world.message == "MPI_ERR_TAG: invalid tag: bad tag"
 
 
 def test_an_exception_in_a_handler_ends_the_job(world, capsys):

@@ -225,6 +225,7 @@ class File(Split, family=True):
             info: hints.
         """
         types = _type_of(etype, "etype"), _type_of(etype if filetype is None else filetype, "filetype")
+        hints = _hints(info)
         file = self._state()
         failure, view = None, file.view
         current = at_root(file.comm, file.shared.get) if file.amode & MODE_SEQUENTIAL else 0
@@ -238,7 +239,7 @@ class File(Split, family=True):
         if any(row[0] != view.etype.extent for row in rows):
             raise MPIError(ERR_ARG, "the etype does not have the same extent on all ranks")
         file.look(view, *types, name)
-        file.info.pairs.update(_hints(info))
+        file.info.pairs.update(hints)
         file.shared.reset(file.comm.rank == 0)
         agree(file.comm, None)
 

@@ -1,0 +1,1 @@
+#include "include/mpi4py/mpi4py.h"

@@ -1,0 +1,3 @@
+%header %{
+#include "mpi4py/mpi4py.h"
+%}

@@ -1,0 +1,1 @@
+#include "mpi4py.h"
