@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def test_killed_while_it_is_blocked(jobs: Any, where: str) -> None:
 def test_exits_before_it_joins(jobs: Any) -> None:
     jobs.env["ABSENT"] = "1"
     done = jobs.run(
-        "-n", "3", "--channels", jobs.channel, "python3", "-c",
+        "-n", "3", "--channels", jobs.channel, sys.executable, "-c",
         "import os, sys\nif os.environ['FMI_JOB_RANK'] == os.environ['ABSENT']: sys.exit()\n"
         "from fmi_mpi import MPI\nMPI.COMM_WORLD.Barrier()",
     )  # fmt: skip
@@ -95,7 +96,7 @@ def test_exits_before_it_joins(jobs: Any) -> None:
 
 def test_never_joins(jobs: Any) -> None:
     done = jobs.run(
-        "-n", "3", "--channels", jobs.channel, "--env", "FMI_JOIN_TIMEOUT=0.2", "python3", "-c",
+        "-n", "3", "--channels", jobs.channel, "--env", "FMI_JOIN_TIMEOUT=0.2", sys.executable, "-c",
         "import os, signal\nif os.environ['FMI_JOB_RANK'] == '1': signal.pause()\n"
         "from fmi_mpi import MPI\nif MPI.COMM_WORLD.rank == 0: MPI.COMM_WORLD.Barrier()\nelse: signal.pause()",
     )  # fmt: skip
