@@ -212,44 +212,52 @@ def _pingpong(options: argparse.Namespace) -> None:
     tool.PROTOCOL = tool.THRESHOLD = None  # the defaults
 
 
+def _pingpong_once(comm: Any, alone: Callable[[], Any], there: Callable[[], Any], back: Callable[[], Any]) -> float:
+    """Have a message go to and fro, or to a single rank itself; return the seconds of one direction."""
+    rank = comm.Get_rank()
+    start = time.perf_counter()
+    if comm.Get_size() == 1:
+        alone()
+        return time.perf_counter() - start
+    if rank == 0:
+        there()
+    elif rank == 1:
+        back()
+    return (time.perf_counter() - start) / 2
+
+
 def _buffer_pingpong(comm: Any, allocate: Callable[[int], Any], size: int) -> Callable[[], float]:
-    """Return a function that does it once and returns the seconds of one direction."""
+    """Return a function that does it once with buffers."""
     sent, received = allocate(size), allocate(size)
-    rank, ranks = comm.Get_rank(), comm.Get_size()
 
-    def once() -> float:
-        start = time.perf_counter()
-        if ranks == 1:
-            comm.Sendrecv(sent, 0, 0, received, 0, 0)
-            return time.perf_counter() - start
-        if rank == 0:
-            comm.Send(sent, 1)
-            comm.Recv(received, 1)
-        elif rank == 1:
-            comm.Recv(received, 0)
-            comm.Send(sent, 0)
-        return (time.perf_counter() - start) / 2
+    def alone() -> None:
+        comm.Sendrecv(sent, 0, 0, received, 0, 0)
 
-    return once
+    def there() -> None:
+        comm.Send(sent, 1)
+        comm.Recv(received, 1)
+
+    def back() -> None:
+        comm.Recv(received, 0)
+        comm.Send(sent, 0)
+
+    return lambda: _pingpong_once(comm, alone, there, back)
 
 
 def _object_pingpong(comm: Any, message: Any) -> Callable[[], float]:
     """The same with objects."""
-    rank, ranks = comm.Get_rank(), comm.Get_size()
 
-    def once() -> float:
-        start = time.perf_counter()
-        if ranks == 1:
-            comm.sendrecv(message, 0, 0, None, 0, 0)
-            return time.perf_counter() - start
-        if rank == 0:
-            comm.send(message, 1)
-            comm.recv(None, 1)
-        elif rank == 1:
-            comm.send(comm.recv(None, 0), 0)
-        return (time.perf_counter() - start) / 2
+    def alone() -> None:
+        comm.sendrecv(message, 0, 0, None, 0, 0)
 
-    return once
+    def there() -> None:
+        comm.send(message, 1)
+        comm.recv(None, 1)
+
+    def back() -> None:
+        comm.send(comm.recv(None, 0), 0)
+
+    return lambda: _pingpong_once(comm, alone, there, back)
 
 
 # -- futures -----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from fmi_mpi import constants as c
 from fmi_mpi.api.attributes import copy_attributes, delete_attributes
 from fmi_mpi.api.datatype_packing import Packing
 from fmi_mpi.api.exception import boundary
+from fmi_mpi.api.traits import Named
 from fmi_mpi.data import constructors, predefined
 from fmi_mpi.data.datatype import Type, TypeHolder
 from fmi_mpi.errors import MPIError
@@ -44,7 +45,7 @@ def _same(first: Sequence[Any], second: Sequence[Any]) -> None:
         raise ValueError(f"expecting {len(first)} items, got {len(second)}")
 
 
-class Datatype(Packing, TypeHolder, family=True):
+class Datatype(Packing, Named, TypeHolder, family=True):
     """Datatype object."""
 
     __slots__ = ()
@@ -349,15 +350,6 @@ class Datatype(Packing, TypeHolder, family=True):
     def Set_name(self, name: str) -> None:
         """Set the print name."""
         self._state().name = str(name)
-
-    @property
-    def name(self) -> str:
-        """Print name."""
-        return self.Get_name()
-
-    @name.setter
-    def name(self, value: str) -> None:
-        self.Set_name(value)
 
     @property
     def typechar(self) -> str:

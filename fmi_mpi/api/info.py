@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from fmi_mpi.api.exception import boundary
 from fmi_mpi.api.objects import Handle
+from fmi_mpi.api.traits import text
 from fmi_mpi.constants import (
     ERR_ARG,
     ERR_INFO,
@@ -38,26 +39,18 @@ class InfoImpl:
         self.permanent = permanent
 
 
-def _text(value: str) -> str:
-    if isinstance(value, bytes):
-        return value.decode()
-    if not isinstance(value, str):
-        raise TypeError(f"expecting a string, got {type(value).__name__}")
-    return value
-
-
 def _key(key: str) -> str:
-    text = _text(key)
-    if not text or len(text.encode()) > MAX_INFO_KEY:
-        raise MPIError(ERR_INFO_KEY, f"a key has 1 to {MAX_INFO_KEY} bytes, not {len(text.encode())}")
-    return text
+    name = text(key)
+    if not name or len(name.encode()) > MAX_INFO_KEY:
+        raise MPIError(ERR_INFO_KEY, f"a key has 1 to {MAX_INFO_KEY} bytes, not {len(name.encode())}")
+    return name
 
 
 def _value(value: str) -> str:
-    text = _text(value)
-    if len(text.encode()) > MAX_INFO_VAL:
-        raise MPIError(ERR_INFO_VALUE, f"a value has at most {MAX_INFO_VAL} bytes, not {len(text.encode())}")
-    return text
+    content = text(value)
+    if len(content.encode()) > MAX_INFO_VAL:
+        raise MPIError(ERR_INFO_VALUE, f"a value has at most {MAX_INFO_VAL} bytes, not {len(content.encode())}")
+    return content
 
 
 def _pairs(items: Info | Mapping[str, str] | Iterable[tuple[str, str]] | None) -> Iterable[tuple[str, str]]:
@@ -115,7 +108,7 @@ class Info(Handle, family=True):
             args: command and its arguments; those of this process by default.
         """
         info = cls._wrap(InfoImpl(INFO_ENV._handle.pairs))
-        words = [_text(word) for word in ((args,) if isinstance(args, (str, bytes)) else args or ())]
+        words = [text(word) for word in ((args,) if isinstance(args, (str, bytes)) else args or ())]
         if words:
             info._handle.pairs.update(_command(words))
         return info

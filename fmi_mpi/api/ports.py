@@ -8,17 +8,11 @@ from __future__ import annotations
 
 from fmi_mpi.api.exception import boundary
 from fmi_mpi.api.info import INFO_NULL, Info
+from fmi_mpi.api.traits import text
 from fmi_mpi.runtime import names
 from fmi_mpi.runtime.process import world
 
-__all__ = ["Close_port", "Lookup_name", "Open_port", "Publish_name", "Unpublish_name", "text"]
-
-
-def text(name: str | bytes) -> str:
-    """Return a name as text; raises TypeError if it is none."""
-    if not isinstance(name, (str, bytes)):
-        raise TypeError(f"expecting a string, got {type(name).__name__}")
-    return name if isinstance(name, str) else name.decode()
+__all__ = ["Close_port", "Lookup_name", "Open_port", "Publish_name", "Unpublish_name"]
 
 
 @boundary

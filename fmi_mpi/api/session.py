@@ -19,6 +19,7 @@ from fmi_mpi.api.exception import comm_boundary as session_boundary
 from fmi_mpi.api.group import Group
 from fmi_mpi.api.info import INFO_NULL, Info
 from fmi_mpi.api.request import Request
+from fmi_mpi.api.traits import text
 from fmi_mpi.constants import ERR_ARG, ERR_OTHER, ERR_SESSION
 from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.process import world
@@ -122,9 +123,7 @@ class Session(Handled, family=True):
     def _members(self, pset_name: str) -> Sequence[int]:
         """Return the process numbers of a process set; raises MPIError if there is none of this name."""
         self._state()
-        if not isinstance(pset_name, (str, bytes)):
-            raise TypeError(f"expecting a string, got {type(pset_name).__name__}")
-        name = pset_name if isinstance(pset_name, str) else pset_name.decode()
+        name = text(pset_name)
         known = {pset.lower(): pset for pset in _PSETS}.get(name.lower())
         if known is None:
             raise MPIError(ERR_ARG, f"there is no process set {name!r}; there are {', '.join(_PSETS)}")

@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Sequence
 from operator import index
@@ -163,7 +164,26 @@ class Counter:
         self._cells.free()
 
 
-class Mutex:
+class _Acquired(ABC):
+    """Held within a ``with`` block."""
+
+    @abstractmethod
+    def acquire(self, blocking: bool = True) -> bool:
+        """Begin to hold it."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """End holding it."""
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
+
+
+class Mutex(_Acquired):
     """At most one process holds it; those that wait for it get it in the order of their coming.
 
     The queue lock of Mellor-Crummey and Scott (1991): rank 0 has the last in the queue, each process its follower.
@@ -188,13 +208,6 @@ class Mutex:
         self._comm = comm
         self._count = 0
         self._cells = _Cells("mutex", "i", [self._NOBODY, 0, self._NOBODY], comm, info)
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.release()
 
     def acquire(self, blocking: bool = True) -> bool:
         """Acquire the mutex and tell whether it is held now.
@@ -274,7 +287,7 @@ class Mutex:
         cells.put(follower, self._BLOCKED, 0)
 
 
-class Condition:
+class Condition(_Acquired):
     """Processes that hold a mutex wait until others notify them, in the order of their coming.
 
     Args:
@@ -301,13 +314,6 @@ class Condition:
         self._size = comm.Get_size()
         queue = [0] * (2 + self._size) if comm.Get_rank() == 0 else []
         self._cells = _Cells("condition", "i", [0, *queue], comm, info)
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.release()
 
     def acquire(self, blocking: bool = True) -> bool:
         """Acquire the mutex and tell whether it is held now."""
@@ -383,7 +389,7 @@ class Condition:
         self._mutex._require(action)
 
 
-class Semaphore:
+class Semaphore(_Acquired):
     """A number of permits that processes acquire and release.
 
     Args:
@@ -407,13 +413,6 @@ class Semaphore:
         self._bounded = bool(bounded)
         self._counter = Counter(self._most, comm=comm, info=info)
         self._condition = Condition(recursive=False, comm=comm, info=info)
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.release()
 
     def acquire(self, blocking: bool = True) -> bool:
         """Take a permit and tell whether there was one.

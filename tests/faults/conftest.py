@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import textwrap
 import time
@@ -11,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from launch_harness import Launcher
+from launch_harness import Launcher, checked
 
 PREAMBLE = """
 import os, signal, sys, threading
@@ -54,10 +52,5 @@ class Jobs(Launcher):
 
 @pytest.fixture(params=["shm", "tcp"])
 def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jobs]:
-    jobs = Jobs(tmp_path, request.param)
-    try:
+    with checked(Jobs(tmp_path, request.param)) as jobs:
         yield jobs
-        jobs.check_clean()
-    finally:
-        for pid in jobs.survivors():
-            os.kill(pid, signal.SIGKILL)

@@ -9,10 +9,12 @@ import sys
 import textwrap
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+L = TypeVar("L", bound="Launcher")
 ROOT = Path(__file__).resolve().parents[2]
 
 PREAMBLE = """
@@ -89,3 +91,14 @@ class Launcher:
             os.sched_yield()
         assert not self.survivors()
         assert not list(self.temporary.iterdir())
+
+
+@contextmanager
+def checked(launcher: L) -> Iterator[L]:
+    """Use a launcher, then check it for leaks; what is left is killed in any case."""
+    try:
+        yield launcher
+        launcher.check_clean()
+    finally:
+        for pid in launcher.survivors():
+            os.kill(pid, signal.SIGKILL)

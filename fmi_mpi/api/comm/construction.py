@@ -19,6 +19,7 @@ from fmi_mpi.api.errhandler import inherited
 from fmi_mpi.api.group import Group
 from fmi_mpi.api.info import INFO_NULL, Info, InfoImpl
 from fmi_mpi.api.request import Request
+from fmi_mpi.api.traits import Hinted
 from fmi_mpi.coll.allgather.bruck import bruck
 from fmi_mpi.coll.steps import Schedule as Steps
 from fmi_mpi.constants import (
@@ -67,7 +68,7 @@ def exchange(comm: Communicator, *numbers: int) -> list[list[int]]:
     return rows
 
 
-class Construction(CommCore):
+class Construction(Hinted, CommCore):
     """Chapter mixin of ``Comm``."""
 
     __slots__ = ()
@@ -275,15 +276,6 @@ class Construction(CommCore):
         """Return the hints in use."""
         comm = self._state()
         return Info._wrap(InfoImpl({} if comm.info is None else comm.info.pairs))
-
-    @property
-    def info(self) -> Info:
-        """Hints."""
-        return self.Get_info()
-
-    @info.setter
-    def info(self, value: Info) -> None:
-        self.Set_info(value)
 
     @boundary
     def Get_topology(self) -> int:

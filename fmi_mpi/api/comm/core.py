@@ -14,6 +14,7 @@ from fmi_mpi.api.exception import comm_boundary as boundary
 from fmi_mpi.api.exception import handle_error
 from fmi_mpi.api.objects import Handle
 from fmi_mpi.api.status import Status
+from fmi_mpi.api.traits import Named, text
 from fmi_mpi.constants import (
     ANY_SOURCE,
     ANY_TAG,
@@ -82,7 +83,7 @@ def complete(comm: Communicator, op: Operation, status: Status | None = None) ->
     op.check()
 
 
-class CommCore(Handle):
+class CommCore(Named, Handle):
     """What all chapters of ``Comm`` stand on."""
 
     __slots__ = ()
@@ -153,18 +154,7 @@ class CommCore(Handle):
     def Set_name(self, name: str) -> None:
         """Set the communicator's print name."""
         comm = self._state()
-        if not isinstance(name, (str, bytes)):
-            raise TypeError(f"expecting a string, got {type(name).__name__}")
-        comm.name = name if isinstance(name, str) else name.decode()
-
-    @property
-    def name(self) -> str:
-        """Print name."""
-        return self.Get_name()
-
-    @name.setter
-    def name(self, value: str) -> None:
-        self.Set_name(value)
+        comm.name = text(name)
 
     @boundary
     def Abort(self, errorcode: int = 0) -> NoReturn:

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fmi_mpi.api.comm.core import CommCore, boundary, check_root, complete
-from fmi_mpi.api.comm.intercomm import from_bytes, tell, to_bytes
+from fmi_mpi.api.comm.intercomm import bridge, from_bytes, tell, to_bytes
 from fmi_mpi.api.errhandler import inherited
 from fmi_mpi.api.exception import boundary as class_boundary
 from fmi_mpi.api.info import INFO_NULL, Info
-from fmi_mpi.api.ports import text
+from fmi_mpi.api.traits import text
 from fmi_mpi.constants import ANY_SOURCE, ERR_COMM, ERR_INTERN, ERR_PORT
 from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.communicator import INTERNAL, Communicator
@@ -107,8 +107,6 @@ class Meeting(CommCore):
 
 def _meet(comm: Communicator, root: int, swap: Any) -> Intercomm:
     """Return the inter-communicator with the group whose (context, processes) the root gets by ``swap``."""
-    from fmi_mpi.api.comm import Intercomm
-
     mistake: MPIError | None = None
     context, *procs = 0, 0  # no other group
     if comm.rank == root:
@@ -121,11 +119,7 @@ def _meet(comm: Communicator, root: int, swap: Any) -> Intercomm:
         raise mistake
     if not procs:
         raise MPIError(ERR_PORT, "the root has failed to reach the other group")
-    if not set(procs).isdisjoint(comm.local):
-        raise MPIError(ERR_COMM, "the two groups have processes in common")
-    new = Intercommunicator(comm.world, context, comm.local, tuple(procs))
-    new.errhandler = inherited(comm.errhandler)
-    return Intercomm._wrap(new)
+    return bridge(comm, context, procs)
 
 
 def _accept(comm: Communicator, port: Port, mine: Sequence[int]) -> list[int]:

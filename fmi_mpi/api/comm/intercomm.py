@@ -31,7 +31,7 @@ from fmi_mpi.runtime.process import world
 if TYPE_CHECKING:
     from fmi_mpi.api.comm import Intercomm, Intracomm
 
-__all__ = ["Bridges", "Remote", "from_bytes", "tell", "to_bytes"]
+__all__ = ["Bridges", "Remote", "bridge", "from_bytes", "tell", "to_bytes"]
 
 _STRING_TAG = "org.mpi4py"
 
@@ -51,7 +51,7 @@ class Bridges(CommCore):
             remote_leader: rank in ``peer_comm`` of the other leader; only the leader's matters.
             tag: tells simultaneous calls apart.
         """
-        from fmi_mpi.api.comm import Intercomm, Intracomm
+        from fmi_mpi.api.comm import Intracomm
 
         comm = self._state()
         if not isinstance(peer_comm, Intracomm):
@@ -75,12 +75,7 @@ class Bridges(CommCore):
             raise mistake
         if not procs:
             raise MPIError(ERR_RANK, "the leader of the group has failed to reach the other leader")
-        if not set(procs).isdisjoint(comm.local):
-            raise MPIError(ERR_COMM, "the two groups have processes in common")
-        context = context if comm.local < tuple(procs) else theirs
-        new = Intercommunicator(comm.world, context, comm.local, tuple(procs))
-        new.errhandler = inherited(comm.errhandler)
-        return Intercomm._wrap(new)
+        return bridge(comm, context if comm.local < tuple(procs) else theirs, procs)
 
     @classmethod
     @class_boundary
@@ -202,6 +197,17 @@ def _swap(peer: Communicator, rank: int, tag: int, mine: Sequence[int]) -> list[
     complete(peer, peer.isend(rank, tag, data, len(data), space=INTERNAL))
     complete(peer, receive)
     return from_bytes(receive.data)
+
+
+def bridge(comm: Communicator, context: int, procs: Sequence[int]) -> Intercomm:
+    """Return the inter-communicator of a communicator's group and another; raises MPIError if they overlap."""
+    from fmi_mpi.api.comm import Intercomm
+
+    if not set(procs).isdisjoint(comm.local):
+        raise MPIError(ERR_COMM, "the two groups have processes in common")
+    new = Intercommunicator(comm.world, context, comm.local, tuple(procs))
+    new.errhandler = inherited(comm.errhandler)
+    return Intercomm._wrap(new)
 
 
 def tell(comm: Communicator, numbers: Sequence[int], root: int) -> list[int]:

@@ -145,12 +145,12 @@ class Plans(CommCore):
         pieces = pieces_of(recvbuf, True, comm.size, vector)
         own = None if is_in_place(sendbuf) else message_send(sendbuf)
         if own is not None:
-            own_block(comm, own.nbytes, pieces.messages[root].nbytes)
+            own_block(comm, own.nbytes, pieces.size_of(root))
 
         def plan() -> tuple[Steps[Any], Finish]:
             sink, finish = _places(pieces, vector)
             send = None if own is None else own.payload()
-            nbytes = 0 if vector else pieces.messages[0].nbytes
+            nbytes = 0 if vector else pieces.size_of(0)
             if own is None and finish is not None:
                 send = pieces.messages[root].payload()
             return comm.select(name, nbytes)(comm, send, sink, root), then(finish)
@@ -166,7 +166,7 @@ class Plans(CommCore):
         own = None if comm.rank == root and is_in_place(recvbuf) else message_recv(recvbuf)
         pieces = pieces_of(sendbuf, False, comm.size, vector) if comm.rank == root else None
         if pieces is not None and own is not None:
-            own_block(comm, pieces.messages[root].nbytes, own.nbytes)
+            own_block(comm, pieces.size_of(root), own.nbytes)
 
         def plan() -> tuple[Steps[Any], Finish]:
             sink, finish = (None, None) if own is None else unpacking(own)
@@ -174,7 +174,7 @@ class Plans(CommCore):
             nbytes = 0 if own is None else own.nbytes
             if pieces is not None:
                 data = pieces.payloads() if vector else pieces.payload()
-                nbytes = pieces.messages[0].nbytes
+                nbytes = pieces.size_of(0)
             return comm.select(name, 0 if vector else nbytes)(comm, data, sink, root), finish
 
         return plan
@@ -186,9 +186,9 @@ class Plans(CommCore):
         pieces = pieces_of(recvbuf, True, comm.size, vector)
         own = None if is_in_place(sendbuf) else message_send(sendbuf)
         if own is not None:
-            own_block(comm, own.nbytes, pieces.messages[comm.rank].nbytes)
+            own_block(comm, own.nbytes, pieces.size_of(comm.rank))
         name = "allgatherv" if vector else "allgather"
-        measure = sum(piece.nbytes for piece in pieces.messages) if vector else pieces.messages[0].nbytes
+        measure = sum(piece.nbytes for piece in pieces.messages) if vector else pieces.size_of(0)
 
         def plan() -> tuple[Steps[Any], Finish]:
             sink, finish = _places(pieces, vector)
@@ -208,9 +208,9 @@ class Plans(CommCore):
         recvs = make(recvbuf, True, comm.size)
         sends = recvs if in_place else make(sendbuf, False, comm.size)
         if not in_place:
-            own_block(comm, sends.messages[comm.rank].nbytes, recvs.messages[comm.rank].nbytes)
+            own_block(comm, sends.size_of(comm.rank), recvs.size_of(comm.rank))
         if kind == "alltoall":
-            nbytes = recvs.messages[0].nbytes
+            nbytes = recvs.size_of(0)
 
             def plan() -> tuple[Steps[Any], Finish]:
                 sink, finish = recvs.sink()

@@ -20,6 +20,7 @@ from fmi_mpi.api.file.opening import close_file, open_file
 from fmi_mpi.api.file.split import Split
 from fmi_mpi.api.group import Group
 from fmi_mpi.api.info import INFO_NULL, Info, InfoImpl
+from fmi_mpi.api.traits import Grouped, Hinted
 from fmi_mpi.constants import (
     DISPLACEMENT_CURRENT,
     ERR_ARG,
@@ -57,7 +58,7 @@ def _hints(info: Info) -> dict[str, str]:
     return dict(info.items())
 
 
-class File(Split, family=True):
+class File(Hinted, Grouped, Split, family=True):
     """File I/O context."""
 
     __slots__ = ()
@@ -170,21 +171,6 @@ class File(Split, family=True):
         """Return the group of the processes that share the file."""
         return Group._wrap(GroupImpl(self._state().comm.local))
 
-    @property
-    def group(self) -> Group:
-        """Group."""
-        return self.Get_group()
-
-    @property
-    def group_size(self) -> int:
-        """Group size."""
-        return self.Get_group().Get_size()
-
-    @property
-    def group_rank(self) -> int:
-        """Group rank."""
-        return self.Get_group().Get_rank()
-
     @boundary
     def Set_info(self, info: Info) -> None:
         """Set hints; all processes call it."""
@@ -194,15 +180,6 @@ class File(Split, family=True):
     def Get_info(self) -> Info:
         """Return the hints."""
         return Info._wrap(InfoImpl(self._state().info.pairs))
-
-    @property
-    def info(self) -> Info:
-        """Info hints."""
-        return self.Get_info()
-
-    @info.setter
-    def info(self, value: Info) -> None:
-        self.Set_info(value)
 
     # -- view ----------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fmi_mpi.api.datatype import Datatype, datatype_create
 from fmi_mpi.api.exception import boundary
+from fmi_mpi.api.traits import text
 from fmi_mpi.constants import ERR_ARG, ERR_DUP_DATAREP, ERR_UNSUPPORTED_DATAREP, MAX_DATAREP_STRING
 from fmi_mpi.data import external32
 from fmi_mpi.data.datatype import Type
@@ -25,12 +26,6 @@ __all__ = ["Register_datarep", "in_file", "known"]
 
 _STANDARD = ("native", "internal", "external32")
 _registered: dict[str, Callable[[Datatype], int] | None] = {}
-
-
-def _text(datarep: str) -> str:
-    if not isinstance(datarep, (str, bytes)):
-        raise TypeError(f"expecting a string, got {type(datarep).__name__}")
-    return datarep if isinstance(datarep, str) else datarep.decode()
 
 
 @boundary
@@ -47,7 +42,7 @@ def Register_datarep(
         read_fn, write_fn: conversions from and to the file; only None is supported (ERR_UNSUPPORTED_DATAREP).
         extent_fn: returns the extent of a datatype in the file.
     """
-    name = _text(datarep)
+    name = text(datarep)
     if not name or len(name) > MAX_DATAREP_STRING:
         raise MPIError(ERR_ARG, f"the name of a data representation has 1 to {MAX_DATAREP_STRING} characters")
     if name in _registered or name in _STANDARD:
@@ -59,7 +54,7 @@ def Register_datarep(
 
 def known(datarep: str) -> str:
     """Return the name of a data representation in its usual form; raises MPIError if there is none."""
-    name = _text(datarep)
+    name = text(datarep)
     if name in _registered:
         return name
     if name.lower() in _STANDARD:

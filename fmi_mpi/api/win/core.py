@@ -15,6 +15,7 @@ from fmi_mpi.api.errhandler import Handled
 from fmi_mpi.api.exception import comm_boundary as boundary
 from fmi_mpi.api.group import Group
 from fmi_mpi.api.info import Info, InfoImpl
+from fmi_mpi.api.traits import Grouped, Hinted, Named, text
 from fmi_mpi.constants import (
     ERR_ARG,
     ERR_RANK,
@@ -53,7 +54,7 @@ def check_rank(window: Window, rank: int) -> int:
     return rank
 
 
-class WinCore(Attributes, Handled):
+class WinCore(Named, Hinted, Grouped, Attributes, Handled):
     """What all chapters of ``Win`` stand on."""
 
     __slots__ = ()
@@ -119,23 +120,6 @@ class WinCore(Attributes, Handled):
         """Return the group of the processes that have made the window."""
         return Group._wrap(GroupImpl(self._state().comm.local))
 
-    @property
-    def group(self) -> Group:
-        """Group."""
-        return self.Get_group()
-
-    @property
-    @boundary
-    def group_size(self) -> int:
-        """Group size."""
-        return self._state().comm.size
-
-    @property
-    @boundary
-    def group_rank(self) -> int:
-        """Group rank."""
-        return self._state().comm.rank
-
     # -- name ------------------------------------------------------------------------------------------------------
 
     @boundary
@@ -147,19 +131,8 @@ class WinCore(Attributes, Handled):
     def Set_name(self, name: str) -> None:
         """Set the window's print name; what is too long is cut."""
         window = self._state()
-        if not isinstance(name, (str, bytes)):
-            raise TypeError(f"expecting a string, got {type(name).__name__}")
-        encoded = name.encode() if isinstance(name, str) else name
+        encoded = name if isinstance(name, bytes) else text(name).encode()
         window.name = encoded[: MAX_OBJECT_NAME - 1].decode(errors="ignore")
-
-    @property
-    def name(self) -> str:
-        """Print name."""
-        return self.Get_name()
-
-    @name.setter
-    def name(self, value: str) -> None:
-        self.Set_name(value)
 
     # -- hints -----------------------------------------------------------------------------------------------------
 
@@ -178,15 +151,6 @@ class WinCore(Attributes, Handled):
         """Return the hints in use."""
         window = self._state()
         return Info._wrap(InfoImpl(_HINTS if window.info is None else {**window.info.pairs, **_HINTS}))
-
-    @property
-    def info(self) -> Info:
-        """Info hints."""
-        return self.Get_info()
-
-    @info.setter
-    def info(self, value: Info) -> None:
-        self.Set_info(value)
 
 
 def _base(window: Window) -> int:
