@@ -55,7 +55,8 @@ test: $(VENV)/.test lint
 	$(BIN)/python -m pytest tests
 	$(BIN)/python -m pytest compat_tests --mpi=fmi_mpi
 	$(BIN)/fmirun -n 3 --timeout 900 $(BIN)/python -m pytest compat_tests --mpi=fmi_mpi
-	$(BIN)/mpiexec -n 2 $(BIN)/python -m pytest compat_tests
+	$(BIN)/mpiexec -n 4 $(BIN)/python -m pytest compat_tests
+	$(BIN)/python -m compat_tests.upstream -n 2
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
