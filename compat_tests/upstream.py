@@ -81,7 +81,9 @@ def fetch(sdist: Path | None) -> Path:
     if not (tree / "test" / "main.py").exists():
         CACHE.mkdir(exist_ok=True)
         with tarfile.open(archive) as tar:
-            tar.extractall(CACHE, filter="data")
+            # By attribute, since 3.11.0 to 3.11.3 do not know the argument.
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
+            tar.extractall(CACHE)
     return tree
 
 
