@@ -4,6 +4,7 @@ Rules of this file:
 - Beside each algorithm stands ``cost(size, nbytes)``. ``nbytes`` is the measure that selection uses: the buffer for
   bcast, reduce, allreduce, scan and exscan; one block for gather, scatter, allgather and alltoall; the whole vector for
   reduce_scatter and allgatherv; for the other forms with counts, one block, all blocks being equal.
+- On a board, what a rank shares in a round is a message of no bytes; bytes count where another rank reads them.
 - Formulas are exact where ``size`` and the largest power of two within it divide ``nbytes`` (and, where the operation's
   order matters to the schedule, for commutative operations); tests compare them with counted frames. Elsewhere
   they are right up to the rounding of blocks.

@@ -36,11 +36,16 @@ class Algorithm(NamedTuple):
     """Only where several ranks share a host but not all do."""
     contiguous: bool = False
     """Only where the ranks of each host follow one another; always so for non-commutative operations on groups."""
+    board: bool = False
+    """Only for ranks that share a board."""
 
-    def applies(self, size: int, commutative: bool, grouped: bool = False, contiguous: bool = True) -> bool:
+    def applies(
+        self, size: int, commutative: bool, grouped: bool = False, contiguous: bool = True, board: bool = False
+    ) -> bool:
         """Whether the algorithm is right for this communicator and operation."""
         return (
-            (commutative or not self.commutative)
+            (board or not self.board)
+            and (commutative or not self.commutative)
             and not (self.power_of_two and size & (size - 1))
             and (not self.groups or (grouped and (contiguous or (commutative and not self.contiguous))))
         )
@@ -63,36 +68,45 @@ class Algorithm(NamedTuple):
 
 _ROWS: Final = (
     Algorithm("barrier", "dissemination"),
+    Algorithm("barrier", "shared", board=True),
     Algorithm("barrier", "two_level", "two_level:barrier", groups=True),
     Algorithm("bcast", "binomial"),
     Algorithm("bcast", "linear"),
     Algorithm("bcast", "pipelined"),
     Algorithm("bcast", "scatter_allgather"),
+    Algorithm("bcast", "shared", board=True),
     Algorithm("bcast", "two_level", "two_level:bcast", groups=True),
     Algorithm("reduce", "binomial"),
     Algorithm("reduce", "linear"),
     Algorithm("reduce", "rabenseifner", commutative=True),
+    Algorithm("reduce", "shared", board=True),
     Algorithm("reduce", "two_level", "two_level:reduce", groups=True),
     Algorithm("allreduce", "recursive_doubling"),
     Algorithm("allreduce", "ring", commutative=True),
     Algorithm("allreduce", "rabenseifner", commutative=True),
     Algorithm("allreduce", "reduce_bcast"),
+    Algorithm("allreduce", "shared", board=True),
     Algorithm("allreduce", "two_level", "two_level:allreduce", groups=True),
     Algorithm("reduce_scatter", "recursive_halving", commutative=True),
     Algorithm("reduce_scatter", "pairwise", commutative=True),
     Algorithm("reduce_scatter", "linear"),
+    Algorithm("reduce_scatter", "shared", board=True),
     Algorithm("reduce_scatter_block", "recursive_halving", "reduce_scatter.recursive_halving", commutative=True),
     Algorithm("reduce_scatter_block", "pairwise", "reduce_scatter.pairwise", commutative=True),
     Algorithm("reduce_scatter_block", "linear", "reduce_scatter.linear"),
+    Algorithm("reduce_scatter_block", "shared", "reduce_scatter.shared", board=True),
     Algorithm("gather", "binomial"),
     Algorithm("gather", "linear"),
+    Algorithm("gather", "shared", board=True),
     Algorithm("gatherv", "linear"),
     Algorithm("scatter", "binomial"),
     Algorithm("scatter", "linear"),
+    Algorithm("scatter", "shared", board=True),
     Algorithm("scatterv", "linear"),
     Algorithm("allgather", "bruck"),
     Algorithm("allgather", "recursive_doubling", power_of_two=True),
     Algorithm("allgather", "ring"),
+    Algorithm("allgather", "shared", board=True),
     Algorithm("allgather", "two_level", "two_level:allgather", groups=True, contiguous=True),
     Algorithm("allgatherv", "bruck"),
     Algorithm("allgatherv", "linear"),
@@ -100,14 +114,17 @@ _ROWS: Final = (
     Algorithm("alltoall", "bruck"),
     Algorithm("alltoall", "linear"),
     Algorithm("alltoall", "pairwise"),
+    Algorithm("alltoall", "shared", board=True),
     Algorithm("alltoallv", "linear"),
     Algorithm("alltoallv", "pairwise"),
     Algorithm("alltoallw", "linear", "alltoallv.linear"),
     Algorithm("alltoallw", "pairwise", "alltoallv.pairwise"),
     Algorithm("scan", "recursive_doubling"),
     Algorithm("scan", "linear"),
+    Algorithm("scan", "shared", board=True),
     Algorithm("exscan", "recursive_doubling"),
     Algorithm("exscan", "linear"),
+    Algorithm("exscan", "shared", board=True),
     Algorithm("neighbor_allgather", "linear", "neighbor.linear"),
     Algorithm("neighbor_allgatherv", "linear", "neighbor.linear"),
     Algorithm("neighbor_alltoall", "linear", "neighbor.linear"),

@@ -34,6 +34,7 @@ class Rule(NamedTuple):
 
 
 _REDUCE_SCATTER: Final = (
+    Rule("shared"),
     Rule("recursive_halving", 64 * _KIB, power_of_two=True),
     Rule("recursive_halving", 4 * _KIB),
     Rule("pairwise"),
@@ -43,8 +44,9 @@ _ALLTOALLV: Final = (Rule("linear", size=32), Rule("pairwise"))
 _NEIGHBOR: Final = (Rule("linear"),)
 
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
-    "barrier": (Rule("two_level"), Rule("dissemination")),
+    "barrier": (Rule("shared"), Rule("two_level"), Rule("dissemination")),
     "bcast": (
+        Rule("shared"),
         Rule("two_level"),
         Rule("linear", size=3),
         Rule("binomial", 64 * _KIB),
@@ -55,6 +57,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
         Rule("binomial"),
     ),
     "reduce": (
+        Rule("shared"),
         Rule("two_level"),
         Rule("binomial", 16 * _KIB),
         Rule("binomial", size=2),
@@ -62,6 +65,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
         Rule("binomial"),
     ),
     "allreduce": (
+        Rule("shared"),
         Rule("two_level"),
         Rule("recursive_doubling", 8 * _KIB),
         Rule("rabenseifner", power_of_two=True),
@@ -72,22 +76,35 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     ),
     "reduce_scatter": _REDUCE_SCATTER,
     "reduce_scatter_block": _REDUCE_SCATTER,
-    "gather": (Rule("linear", size=4), Rule("binomial", 4 * _KIB), Rule("linear")),
+    "gather": (Rule("shared"), Rule("linear", size=4), Rule("binomial", 4 * _KIB), Rule("linear")),
     "gatherv": (Rule("linear"),),
-    "scatter": (Rule("linear", size=4), Rule("binomial", 4 * _KIB), Rule("linear")),
+    "scatter": (Rule("shared"), Rule("linear", size=4), Rule("binomial", 4 * _KIB), Rule("linear")),
     "scatterv": (Rule("linear"),),
     "allgather": (
+        Rule("shared"),
         Rule("two_level"),
         Rule("recursive_doubling", 512 * _KIB),
         Rule("bruck", 4 * _KIB),
         Rule("ring"),
     ),
     "allgatherv": (Rule("linear", size=4), Rule("bruck", 32 * _KIB), Rule("ring")),
-    "alltoall": (Rule("linear", size=8), Rule("bruck", 256), Rule("linear", 32 * _KIB, 64), Rule("pairwise")),
+    "alltoall": (
+        Rule("shared"),
+        Rule("linear", size=8),
+        Rule("bruck", 256),
+        Rule("linear", 32 * _KIB, 64),
+        Rule("pairwise"),
+    ),
     "alltoallv": _ALLTOALLV,
     "alltoallw": _ALLTOALLV,
-    "scan": (Rule("recursive_doubling"),),
-    "exscan": (Rule("recursive_doubling"),),
+    "scan": (
+        Rule("shared", 64 * _KIB),
+        Rule("recursive_doubling"),
+    ),
+    "exscan": (
+        Rule("shared", 64 * _KIB),
+        Rule("recursive_doubling"),
+    ),
     "neighbor_allgather": _NEIGHBOR,
     "neighbor_allgatherv": _NEIGHBOR,
     "neighbor_alltoall": _NEIGHBOR,
@@ -124,14 +141,18 @@ class Selector:
         size: number of ranks.
         hosts: for each rank, an index of the host it runs on.
         forced: algorithms by collective, as in ``Settings.algorithms``; one that does not apply gives way to the rules.
+        board: the ranks share one.
 
     Raises ConfigError if ``forced`` names an unknown collective or algorithm.
     """
 
-    __slots__ = ("_chosen", "_contiguous", "_forced", "_grouped", "_size")
+    __slots__ = ("_board", "_chosen", "_contiguous", "_forced", "_grouped", "_size")
 
-    def __init__(self, size: int, hosts: Sequence[int] = (), forced: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, size: int, hosts: Sequence[int] = (), forced: Mapping[str, str] | None = None, board: bool = False
+    ) -> None:
         self._size = size
+        self._board = board
         starts = sum(1 for rank in range(len(hosts)) if not rank or hosts[rank] != hosts[rank - 1])
         distinct = len(set(hosts))
         self._grouped = 1 < distinct < size
@@ -169,12 +190,12 @@ class Selector:
         raise AssertionError(f"the last rule for {collective} does not apply to everything")
 
     def _applies(self, row: Algorithm, commutative: bool) -> bool:
-        return row.applies(self._size, commutative, self._grouped, self._contiguous)
+        return row.applies(self._size, commutative, self._grouped, self._contiguous, self._board)
 
 
 @lru_cache(maxsize=256)
-def _selector(size: int, hosts: tuple[int, ...], forced: tuple[tuple[str, str], ...]) -> Selector:
-    return Selector(size, hosts, dict(forced))
+def _selector(size: int, hosts: tuple[int, ...], forced: tuple[tuple[str, str], ...], board: bool) -> Selector:
+    return Selector(size, hosts, dict(forced), board)
 
 
 def select(
@@ -185,12 +206,13 @@ def select(
     commutative: bool = True,
     hosts: Sequence[int] = (),
     forced: Mapping[str, str] | None = None,
+    board: bool = False,
 ) -> Run:
     """Return the algorithm to run; communicators keep a ``Selector``, which answers faster. Raises ConfigError."""
-    chosen = _selector(size, tuple(hosts), tuple(sorted(forced.items())) if forced else ())
+    chosen = _selector(size, tuple(hosts), tuple(sorted(forced.items())) if forced else (), board)
     return chosen(collective, nbytes, commutative)
 
 
 def flat(collective: str, size: int, nbytes: int = 0, commutative: bool = True) -> Run:
     """Return the algorithm for ranks of which no two, or all, share a host."""
-    return _selector(size, (), ())(collective, nbytes, commutative)
+    return _selector(size, (), (), False)(collective, nbytes, commutative)

@@ -5,6 +5,8 @@ Rules of this file:
   the generator resumes when all of them are complete.
 - Peers are ranks of the communicator. Between two ranks messages of one collective arrive in the order sent,
   so steps need no tags.
+- Ranks that share a *board* (memory of one host; a store could be one) may also meet there: a ``Share`` is a round of
+  the board, posted by every rank in the same order. It may not be mixed with messages in one yield.
 - Buffers are contiguous 'B' memoryviews. Data of derived types is packed before and unpacked after.
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["NONE", "Kernel", "PythonOp", "Ranks", "Recv", "Schedule", "Send", "Step"]
+__all__ = ["INLINE", "NONE", "Fetch", "Kernel", "PythonOp", "Ranks", "Recv", "Schedule", "Send", "Share", "Step"]
 
 T = TypeVar("T")
 
@@ -47,8 +49,45 @@ class Recv:
         self.flags = 0
 
 
+INLINE = 1 << 15
+"""Bytes up to which what a rank shares is copied to the board; of more, only the whereabouts are."""
+
+
+class Share:
+    """Put ``data`` on the board, and wait until the ranks ``awaited`` (None: all) have shared in the same round.
+
+    ``nbytes``: what every awaited rank shares, by default as much as this one; -1 if that may be anything.
+    Afterwards ``view(peer)``, or ``view(peer, start, stop)``, shows what an awaited rank has put there, if that is
+    ``INLINE`` at most, until this rank shares again; ``Fetch`` copies parts of it, whatever the size. More than ``INLINE`` bytes are read from the
+    sharer's own memory, which must stay as it is until those who fetch have shared again.
+    """
+
+    __slots__ = ("awaited", "data", "nbytes", "stamp", "view")
+
+    def __init__(
+        self, data: memoryview = NONE, awaited: Sequence[int] | None = None, nbytes: int | None = None
+    ) -> None:
+        self.data = data
+        self.awaited = awaited
+        self.nbytes = len(data) if nbytes is None else nbytes
+        self.stamp = 0
+        self.view: Callable[..., memoryview]
+
+
+class Fetch:
+    """Copy from what rank ``peer`` has put on the board in the round ``share``, from byte ``start`` on, into ``into``."""
+
+    __slots__ = ("into", "peer", "share", "start")
+
+    def __init__(self, share: Share, peer: int, start: int, into: memoryview) -> None:
+        self.share = share
+        self.peer = peer
+        self.start = start
+        self.into = into
+
+
 Step = Send | Recv
-Schedule = Generator[Step | Sequence[Step], None, T]
+Schedule = Generator[Step | Sequence[Step] | Share | Fetch, None, T]
 
 
 class Kernel(Protocol):

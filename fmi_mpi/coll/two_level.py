@@ -9,13 +9,13 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from fmi_mpi.coll.schedules import tree
 from fmi_mpi.coll.select import flat
-from fmi_mpi.coll.steps import NONE, Kernel, Ranks, Recv, Schedule, Send, Step
+from fmi_mpi.coll.steps import NONE, Fetch, Kernel, Ranks, Recv, Schedule, Send, Share
 
 __all__ = ["Subset", "allgather", "allreduce", "barrier", "bcast", "reduce"]
 
@@ -39,13 +39,14 @@ class Subset:
         return _relabel(schedule, self.members)
 
 
-def _relabel(schedule: Generator[Step | Sequence[Step], None, T], members: Sequence[int]) -> Schedule[T]:
+def _relabel(schedule: Schedule[T], members: Sequence[int]) -> Schedule[T]:
     while True:
         try:
             steps = next(schedule)
         except StopIteration as stop:
             result: T = stop.value
             return result
+        assert not isinstance(steps, (Share, Fetch))
         for step in (steps,) if isinstance(steps, (Send, Recv)) else steps:
             step.peer = members[step.peer]
         yield steps

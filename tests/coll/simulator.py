@@ -6,6 +6,8 @@ Rules of this file:
 - ``eager``: a send is complete when posted, its payload copied. Otherwise it is complete when delivered, and the
   payload is copied then, so that an algorithm that writes to memory in flight is caught.
 - Nobody sends to itself, leaves messages behind, or waits for what never comes.
+- On the board a rank's round is its own count of shares. What is inline is copied when shared; other data must not change
+  until all who read it have shared again.
 - Memory handed out is filled with rubbish first.
 """
 
@@ -13,11 +15,13 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
+from fmi_mpi.coll import steps
 from fmi_mpi.coll.cost import Frames
-from fmi_mpi.coll.steps import Recv, Schedule, Send, Step
+from fmi_mpi.coll.steps import Fetch, Recv, Schedule, Send, Share, Step
 
 RUBBISH = 0xA5
 
@@ -39,6 +43,8 @@ class Rank:
         self.next_clock = 0
         self.sent = 0
         self.received = 0
+        self.shares: list[Posted] = []
+        self.ended = False
 
     def scratch(self, nbytes: int) -> memoryview:
         assert nbytes >= 0
@@ -63,6 +69,15 @@ class Message:
         return self.posted
 
 
+class Posted:
+    """What a rank has shared in one round; ``clock`` as in ``Message``."""
+
+    def __init__(self, step: Share, clock: int) -> None:
+        self.data = step.data
+        self.bytes = bytes(step.data)
+        self.clock = clock
+
+
 class World:
     """Runs a collective on ``size`` ranks. ``frames`` counts what it took."""
 
@@ -75,6 +90,7 @@ class World:
         self._sends: defaultdict[tuple[int, int], deque[Message]] = defaultdict(deque)
         self._recvs: defaultdict[tuple[int, int], deque[Recv]] = defaultdict(deque)
         self._matched: list[tuple[int, int]] = []
+        self._meeting: dict[int, Share] = {}
 
     @property
     def frames(self) -> Frames:
@@ -89,22 +105,67 @@ class World:
         running = len(schedules)
         while running:
             events = len(ready) + len(self._matched)
-            assert events, f"deadlock: {running} ranks wait, unmatched {self._open()}"
+            assert events, f"deadlock: {running} ranks wait, unmatched {self._open()}, meeting {list(self._meeting)}"
             event = self.random.randrange(events)
             if event >= len(ready):
                 ready += self._deliver(self._take(self._matched, event - len(ready)))
                 continue
             rank = self._take(ready, event)
             try:
-                steps = next(schedules[rank])
+                wanted = next(schedules[rank])
             except StopIteration as stop:
                 results[rank] = stop.value
+                self.ranks[rank].ended = True
                 running -= 1
                 continue
-            if self._post(self.ranks[rank], [steps] if isinstance(steps, (Send, Recv)) else list(steps)):
+            if isinstance(wanted, Share):
+                ready += self._share(self.ranks[rank], wanted)
+            elif isinstance(wanted, Fetch):
+                stop = wanted.start + len(wanted.into)
+                wanted.into[:] = self._read(self.ranks[rank], wanted.share, wanted.peer, wanted.start, stop)
+                ready.append(rank)
+            elif self._post(self.ranks[rank], [wanted] if isinstance(wanted, (Send, Recv)) else list(wanted)):
                 ready.append(rank)
         assert not self._open(), f"messages left behind: {self._open()}"
         return results
+
+    def _share(self, rank: Rank, step: Share) -> list[int]:
+        """Share; returns the ranks whose meetings are complete now."""
+        step.stamp = len(rank.shares)
+        step.view = partial(self._view, rank, step)
+        rank.shares.append(Posted(step, rank.clock + 1))
+        self.messages += 1
+        self.rounds = max(self.rounds, rank.clock + 1)
+        self._meeting[rank.rank] = step
+        done = []
+        for waiting, meeting in list(self._meeting.items()):
+            awaited = range(len(self.ranks)) if meeting.awaited is None else meeting.awaited
+            if all(len(self.ranks[peer].shares) > meeting.stamp for peer in awaited):
+                del self._meeting[waiting]
+                clocks = [self.ranks[peer].shares[meeting.stamp].clock for peer in (waiting, *awaited)]
+                self.ranks[waiting].clock = max(clocks)
+                done.append(waiting)
+        return done
+
+    def _view(self, rank: Rank, share: Share, peer: int, start: int = 0, stop: int | None = None) -> memoryview:
+        assert len(self.ranks[peer].shares[share.stamp].bytes) <= steps.INLINE, "not inline"
+        return memoryview(self._read(rank, share, peer, start, stop))
+
+    def _read(self, rank: Rank, share: Share, peer: int, start: int, stop: int | None) -> bytes:
+        """Return what a peer has shared in the round of this rank's last share."""
+        assert share.stamp == len(rank.shares) - 1, "a share is read after the next one"
+        assert share.awaited is None or peer in share.awaited, "a share that was not waited for is read"
+        source = self.ranks[peer]
+        posted = source.shares[share.stamp]
+        if len(posted.bytes) > steps.INLINE:
+            assert not source.ended, "the memory of a rank that has left is read"
+            assert posted.data[start:stop] == posted.bytes[start:stop], "shared memory was modified"
+        assert share.nbytes in (-1, len(posted.bytes)), f"{len(posted.bytes)} bytes where {share.nbytes} are expected"
+        part = posted.bytes[start:stop]
+        if source is not rank:
+            source.sent += len(part)
+            rank.received += len(part)
+        return part
 
     def _take(self, events: list[Any], index: int) -> Any:
         events[index], events[-1] = events[-1], events[index]
@@ -113,11 +174,12 @@ class World:
     def _open(self) -> list[tuple[int, int]]:
         return [pair for queues in (self._sends, self._recvs) for pair, queue in queues.items() if queue]
 
-    def _post(self, rank: Rank, steps: Sequence[Step]) -> bool:
+    def _post(self, rank: Rank, wanted: Sequence[Step]) -> bool:
         """Post the steps of one yield; True if all are complete already."""
-        assert steps, "a yield of nothing"
+        assert wanted, "a yield of nothing"
         rank.next_clock = rank.clock
-        for step in steps:
+        for step in wanted:
+            assert isinstance(step, (Send, Recv)), "a yield of messages and something else"
             assert step.peer != rank.rank, "a message to oneself"
             assert 0 <= step.peer < rank.size
             mine: deque[Any]

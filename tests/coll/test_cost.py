@@ -16,7 +16,7 @@ CASES = [
     for rows in ALGORITHMS.values()
     for row in rows.values()
     for size in range(1, 18)
-    if row.cost() is not None and row.applies(size, True)
+    if row.cost() is not None and row.applies(size, True, board=True)
 ]
 
 
