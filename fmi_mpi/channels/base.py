@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Address", "Capabilities", "Channel", "ChannelError", "Path", "Payload", "Receiver"]
+__all__ = ["Address", "Board", "Capabilities", "Channel", "ChannelError", "Path", "Payload", "Publisher", "Receiver"]
 
 Payload = memoryview | Sequence[memoryview] | None
 """Bytes that follow the header: one contiguous 'B' view, several to be sent one after another, or none."""
@@ -35,7 +35,7 @@ class Capabilities:
     """What a channel promises; the router and the model read it.
 
     ``ordered``: frames to one peer arrive in the order sent. ``reliable``: no frame is lost while both ends
-    live. ``max_payload``: bytes in one frame, or None. ``publish``: one put can serve many readers.
+    live. ``max_payload``: bytes in one frame, or None. ``publish``: one put can serve many readers, see ``Publisher``.
     ``latency`` in seconds and ``bandwidth`` in bytes per second are first guesses for the model.
     """
 
@@ -116,3 +116,64 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """Flush nothing, release everything. Idempotent."""
+
+
+class Board(Protocol):
+    """A place where each of some processes puts what all others may read; see ``coll.steps.Share``."""
+
+    @property
+    def address(self) -> Address:
+        """How others open the board, as long as its maker has not met them."""
+
+    def meet(self) -> bool:
+        """All members have opened the board: get ready; False if this process cannot read all that others may share."""
+
+    def share(
+        self,
+        stamp: int,
+        data: memoryview,
+        awaited: Sequence[int] | None,
+        done: Callable[[str], None],
+        patience: int = 0,
+    ) -> bool:
+        """Share ``data`` and wait for the members at the places ``awaited`` (None: all); True if they all have shared.
+
+        Args:
+            stamp: of this round; greater than that of the member's last one.
+            done: otherwise called from ``poll``, with nothing when they have, or with the reason why they will not.
+            patience: how many times to look before giving up; negative: letting other processes run before each look.
+        """
+
+    def view(self, stamp: int, expected: int, place: int, start: int = 0, stop: int | None = None) -> memoryview:
+        """Return bytes that the member at ``place`` has shared, if few, valid until this process shares again.
+
+        Args:
+            stamp: of the round. expected: how many bytes it has shared in all, -1 for any number.
+
+        Raises MPIError if the member has shared something else.
+        """
+
+    def fetch(self, stamp: int, expected: int, place: int, start: int, into: memoryview) -> None:
+        """Copy what the member at ``place`` has shared, from byte ``start`` on; raises MPIError."""
+
+    def close(self) -> None:
+        """Leave; nobody reads this member's memory any more."""
+
+
+class Publisher(Channel, Protocol):
+    """A channel with boards (``capabilities.publish``)."""
+
+    def make_board(self, size: int, inline: int) -> Board:
+        """Make a board for ``size`` members, this process being the first.
+
+        Args:
+            inline: bytes up to which ``view`` works.
+
+        Raises ChannelError.
+        """
+
+    def open_board(self, address: Address, place: int) -> Board:
+        """Open the board that another process has made, as its member at ``place``; raises ChannelError."""
+
+    def desert(self, proc: int, reason: str) -> None:
+        """A process is gone: rounds that wait for it fail."""

@@ -5,19 +5,26 @@ Rules of this file:
   communicators of a job share one and nobody has to agree. Its low bits tell the spaces apart: 0 point-to-point,
   1 collectives, 2 internal messages, 3 partitioned messages.
 - Collectives are numbered in the order in which they start, equal on all ranks; the number is their tag.
+- Ranks of one host meet on a board from the third collective on, if all can. A board serves one collective at a time:
+  on a communicator that may have one they run one after another, in the order of their numbers (MPI-4.1, 6.14:
+  nobody may rely on a collective not waiting for the others).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from fmi_mpi.channels.base import Board
+from fmi_mpi.coll.registry import Run
 from fmi_mpi.coll.select import Selector
 from fmi_mpi.coll.steps import Schedule as Steps
 from fmi_mpi.constants import ANY_SOURCE, UNDEFINED
 from fmi_mpi.engine.operations import Message, Payload, RecvOp, SendOp
 from fmi_mpi.engine.payloads import allocate
+from fmi_mpi.runtime.boarding import eligible, opened
 from fmi_mpi.runtime.schedule import COLLECTIVE, Schedule
 
 if TYPE_CHECKING:
@@ -29,6 +36,11 @@ INTERNAL = 2
 PARTITIONED = 3
 
 _NUMBER_LIMIT = 1 << 30
+_SETTLED = 2
+"""Collectives after which a communicator is worth a board."""
+
+Select = Callable[..., Run]
+"""Of ``Selector``'s form."""
 
 
 class Communicator:
@@ -58,8 +70,11 @@ class Communicator:
         self.locks: dict[str, Lock] = {}
         self.freed = False
         self.permanent = False
+        self.board: Board | None = None
+        self.line: deque[Schedule] | None = None  # collectives that run or wait for their turn, if a board may come
         self._hosts: tuple[int, ...] | None = None
         self._selector: Selector | None = None
+        self._undecided = False
 
     @property
     def union(self) -> Communicator:
@@ -119,11 +134,36 @@ class Communicator:
     def start(self, steps: Steps[Any], finish: Callable[[Any], Any] | None = None) -> Schedule:
         """Start a collective; ``finish`` maps the generator's result to the schedule's."""
         number = self.number
-        self.number = (number + 1) % _NUMBER_LIMIT
+        self.number = number + 1
         schedule = Schedule(self, number, steps, finish)
+        line = self.line
         with self.world.progress.lock:
-            schedule.step()
+            if line is None:
+                schedule.step()
+            else:
+                line.append(schedule)
+                if len(line) == 1:
+                    schedule.step()
         return schedule
+
+    def run(self, steps: Steps[Any], finish: Callable[[Any], Any] | None = None) -> Any:
+        """Run a collective to its end and return its result; raises its error."""
+        progress = self.world.progress
+        if self.board is None or self.line:
+            schedule = self.start(steps, finish)
+            progress.wait(schedule)
+        else:
+            number = self.number
+            self.number = number + 1
+            schedule = Schedule(self, number, steps, finish)
+            with progress.lock:
+                self.line.append(schedule)  # type: ignore[union-attr]
+                schedule.patience = progress.patience
+                schedule.step()
+            progress.wait(schedule)
+        if schedule.error or schedule.failure is not None:
+            schedule.check()
+        return schedule.result
 
     @property
     def hosts(self) -> Sequence[int]:
@@ -135,11 +175,30 @@ class Communicator:
         return self._hosts
 
     @property
-    def select(self) -> Selector:
+    def select(self) -> Select:
         """Chooses algorithms for this communicator."""
         if self._selector is None:
             self._selector = Selector(self.size, self.hosts, self.world.settings.algorithms)
+            self._undecided = not any(self.hosts) and eligible(self)
+            if self._undecided:
+                self.line = deque()
+        if self._undecided and self.number >= _SETTLED:
+            return self._select_later
         return self._selector
+
+    def _select_later(self, collective: str, nbytes: int = 0, commutative: bool = True) -> Run:
+        """Return what opens the board and then runs the algorithm that is chosen with it or without."""
+
+        def run(*arguments: Any) -> Steps[Any]:
+            if self._undecided:
+                self.board = yield from opened(self)
+                self._undecided = False
+                if self.board is not None:
+                    self._selector = Selector(self.size, self.hosts, self.world.settings.algorithms, board=True)
+            assert self._selector is not None
+            return (yield from self._selector(collective, nbytes, commutative)(*arguments))
+
+        return run
 
     def scratch(self, nbytes: int) -> memoryview:
         """Return working memory for an algorithm (coll.steps.Ranks)."""
@@ -156,3 +215,5 @@ class Communicator:
                 self.world.engine.forget(self.context | COLLECTIVE)
                 self.world.engine.forget(self.context | INTERNAL)
                 self.world.engine.forget(self.context | PARTITIONED)
+                if self.board is not None and not self.line:
+                    self.board.close()

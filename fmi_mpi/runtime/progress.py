@@ -23,6 +23,8 @@ from fmi_mpi.channels.base import Channel
 __all__ = ["Progress", "Waitable"]
 
 _LONGEST_SLEEP = 1.0  # seconds; a safety net only, arrivals wake the sleeper
+_PATIENCE = 40
+"""Looks at a board before other channels are polled again; negative where ranks outnumber cores (channels.base)."""
 _LOOK = 1 << 8  # idle calls that test, between looks at the control and the timers
 
 
@@ -50,6 +52,7 @@ class Progress:
         self.ready: deque[Steppable] = deque()
         self.spin = spin
         self.yielding = yielding
+        self.patience = _PATIENCE
         self._changed = threading.Condition(self.lock)
         self._channels: Sequence[Channel] = ()
         self._polls: tuple[Callable[[], bool], ...] = ()

@@ -4,16 +4,19 @@ Rules of this file:
 - A schedule is waited for and tested like an operation; blocking, nonblocking and persistent forms differ only
   in who waits.
 - Steps of one yield are posted together; the generator resumes when the last one is complete.
-- After an error the generator is closed and the schedule is complete with that error.
+- After an error the generator is closed and the schedule is complete with that error; on a board the others are told
+  that this rank has given up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from fmi_mpi.coll.steps import Recv, Send
+from fmi_mpi.coll.steps import NONE, Fetch, Recv, Send, Share
 from fmi_mpi.coll.steps import Schedule as Steps
+from fmi_mpi.constants import ERR_PROC_FAILED
 from fmi_mpi.engine.operations import Operation, RecvOp
 from fmi_mpi.errors import MPIError
 
@@ -25,18 +28,30 @@ __all__ = ["COLLECTIVE", "Schedule"]
 COLLECTIVE = 1  # the space of collectives in a context number; see ``runtime.communicator``
 
 
+_ROUNDS: Final = 5
+"""Bits of a stamp that tell the rounds of one collective apart."""
+_TAGS: Final = (1 << 30) - 1
+
+
 class Schedule(Operation):
-    """A running collective of ``comm`` with number ``number`` among the communicator's collectives."""
+    """A running collective of ``comm`` with number ``number`` among the communicator's collectives.
+
+    ``patience``: of rounds on a board (channels.base.Board.share) when somebody waits for this collective.
+    """
+
+    result: Any = None
+    patience = 0
+    _pending = 0
+    _shares = False
 
     def __init__(
         self, comm: Communicator, number: int, steps: Steps[Any], finish: Callable[[Any], Any] | None = None
     ) -> None:
         self.comm = comm
-        self.number = number
-        self.result: Any = None
+        self.number = number & _TAGS
         self._steps = steps
         self._finish = finish
-        self._pending = 0
+        self._stamp = (number + 1) << _ROUNDS
         self._ops: list[tuple[Recv, RecvOp]] = []
 
     def step(self) -> None:
@@ -44,16 +59,24 @@ class Schedule(Operation):
         steps = self._steps
         ops = self._ops
         while True:
-            for recv, op in ops:
-                recv.data = op.data
-                recv.flags = op.flags
-            ops.clear()
+            if ops:
+                for recv, op in ops:
+                    recv.data = op.data
+                    recv.flags = op.flags
+                ops.clear()
             if self.error:
                 steps.close()
-                self.complete()
-                return
+                break
             try:
                 wanted = next(steps)
+                kind = type(wanted)
+                if kind is Share:
+                    if self._share(wanted):  # type: ignore[arg-type]
+                        continue
+                    return
+                if kind is Fetch:
+                    self._fetch(wanted)  # type: ignore[arg-type]
+                    continue
             except StopIteration as stop:
                 self.result = stop.value
                 if self._finish is not None:
@@ -61,26 +84,58 @@ class Schedule(Operation):
                         self.result = self._finish(stop.value)
                     except Exception as error:
                         self.failure = error
-                self.complete()
-                return
+                break
             except MPIError as error:
                 self.error = error.error_class
                 self.detail = str(error)
-                self.complete()
-                return
+                continue
             except Exception as error:
                 self.failure = error
-                self.complete()
-                return
+                break
             self._pending = 1
-            if type(wanted) is Send or type(wanted) is Recv:
-                self._post(wanted)
+            if kind is Send or kind is Recv:
+                self._post(wanted)  # type: ignore[arg-type]
             else:
                 for one in wanted:  # type: ignore[union-attr]
                     self._post(one)
             self._pending -= 1
             if self._pending:
                 return
+        self._end()
+
+    def _end(self) -> None:
+        """The generator is at its end: let the next collective run, and be complete."""
+        comm = self.comm
+        if self._shares and (self.error or self.failure is not None):
+            assert comm.board is not None
+            comm.board.share(self._stamp | ((1 << _ROUNDS) - 1), NONE, (), self._met)
+        line = comm.line
+        if line:
+            line.popleft()
+            if line:
+                comm.world.progress.ready.append(line[0])
+        self.complete()
+
+    def _share(self, share: Share) -> bool:
+        """Begin a round on the board; True if it is complete at once."""
+        board = self.comm.board
+        assert board is not None
+        self._shares = True
+        share.stamp = self._stamp = self._stamp + 1
+        share.view = partial(board.view, share.stamp, share.nbytes)
+        return board.share(share.stamp, share.data, share.awaited, self._met, self.patience)
+
+    def _met(self, failure: str) -> None:
+        """A round on the board is complete, or cannot be."""
+        if failure:
+            self.error = ERR_PROC_FAILED
+            self.detail = failure
+        self.comm.world.progress.ready.append(self)
+
+    def _fetch(self, fetch: Fetch) -> None:
+        board = self.comm.board
+        assert board is not None
+        board.fetch(fetch.share.stamp, fetch.share.nbytes, fetch.peer, fetch.start, fetch.into)
 
     def completed(self, operation: Operation) -> None:
         """An operation of the current yield is complete (engine.operations.Watcher)."""

@@ -15,10 +15,11 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from fmi_mpi.bootstrap import discover
 from fmi_mpi.bootstrap.base import Bootstrap, Event
-from fmi_mpi.channels.base import Channel
+from fmi_mpi.channels.base import Channel, Publisher
 from fmi_mpi.channels.registry import Membership, create
 from fmi_mpi.coll.barrier.dissemination import dissemination
 from fmi_mpi.config import Settings
@@ -38,6 +39,7 @@ _CONTEXT_BITS = 2
 _COUNTER_BITS = 36
 _WORLD_CONTEXT = 0
 _FINAL_CONTEXT = 1 << _CONTEXT_BITS
+_YIELDS = 8  # to other ranks of the host, before other channels are polled again
 _VERDICT = 1.0  # seconds to wait for the control's word on a peer that a channel has lost
 
 
@@ -88,13 +90,14 @@ class World:
         receiver = _Reception(engine.frame, engine.begin, engine.end, engine.sent, self._suspect)
         self.channels = [create(name, membership, receiver) for name in self.settings.channels]
         self.router = Router(
-            self.bootstrap, self.channels, self.settings.join_timeout, engine.lost, self.exit, engine.route
+            self.bootstrap, self.channels, self.settings.join_timeout, self._lost, self.exit, engine.route
         )
         self.router.publish(self._host)
         self.engine.emit = self.router.emit
         self.progress.attach(self.channels, self.bootstrap.fileno(), self._on_control)
         if self.size > len(os.sched_getaffinity(0)):
             self.progress.spin = 0.0
+            self.progress.patience = -_YIELDS
 
     def _emit(self, peer: int, header: bytes, payload: object, token: object) -> bool:
         raise AssertionError("a job of one sends no frames")
@@ -125,7 +128,7 @@ class World:
         if event.kind == "abort":
             self.exit(event.code)
         else:
-            self.engine.lost(event.rank, event.message)
+            self._lost(event.rank, event.message)
 
     def _attend(self, needed: bool) -> None:
         """A channel must be polled, or need not any more, while the program is outside of MPI."""
@@ -136,7 +139,14 @@ class World:
 
     def _suspect(self, peer: int, reason: str) -> None:
         """A channel has lost a peer."""
-        self.progress.after(_VERDICT, lambda: self.engine.lost(peer, f"rank {peer} is lost: {reason}"))
+        self.progress.after(_VERDICT, lambda: self._lost(peer, f"rank {peer} is lost: {reason}"))
+
+    def _lost(self, peer: int, reason: str) -> None:
+        """A process is gone for good."""
+        self.engine.lost(peer, reason)
+        for channel in self.channels:
+            if channel.capabilities.publish:
+                cast(Publisher, channel).desert(peer, self.engine.link(peer).failure)
 
     def abort(self, code: int, message: str) -> None:
         """End all ranks of the job with this exit code."""

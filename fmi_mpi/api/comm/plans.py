@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fmi_mpi.api.comm.core import CommCore, check_root, complete
+from fmi_mpi.api.comm.core import CommCore, check_root
 from fmi_mpi.api.op import Op
 from fmi_mpi.api.request import Prequest, Request
 from fmi_mpi.coll.steps import Schedule as Steps
@@ -96,10 +96,7 @@ class Plans(CommCore):
     # -- running -------------------------------------------------------------------------------------------------
 
     def _run(self, plan: Plan) -> Any:
-        comm = self._state()
-        schedule = comm.start(*plan())
-        complete(comm, schedule)
-        return schedule.result
+        return self._state().run(*plan())
 
     def _begin(self, plan: Plan) -> Request:
         comm = self._state()
@@ -324,13 +321,14 @@ def check_counts(own: Message, into: Message, numbers: Sequence[int], rank: int,
 
 def kernel_of(op: Op, message: Message) -> Any:
     """Return the kernel that applies an operation to a message's elements."""
-    from fmi_mpi.api.datatype import Datatype
-
     if not isinstance(op, Op):
         raise TypeError(f"expecting Op, got {type(op).__name__}")
     state = op._state()
-    holder = None if state.user is None else Datatype._wrap(message.datatype)
-    return kernel(state, message.datatype, holder)
+    if state.user is None:
+        return kernel(state, message.datatype)
+    from fmi_mpi.api.datatype import Datatype  # in a circle with this module
+
+    return kernel(state, message.datatype, Datatype._wrap(message.datatype))
 
 
 def _blocks(spec: Any, writable: bool, size: int) -> Pieces:

@@ -3,6 +3,7 @@
 Rules of this file:
 - Sending and polling make no system call while the peer is awake; ``poll`` finds all arrivals by one comparison.
 - Going to sleep: say so, be a barrier for all senders, look once more. Waking: take the flag down.
+- Collectives may meet on boards (``board``), of which all members were reachable when it was opened.
 - A peer is given up once: when it ends, when its channel closes, or when what it wrote is not frames.
 """
 
@@ -17,6 +18,8 @@ from typing import Final
 
 from fmi_mpi.channels.base import Address, Capabilities, ChannelError, Path, Payload, Receiver
 from fmi_mpi.channels.shm import barrier
+from fmi_mpi.channels.shm.board import Board, Member
+from fmi_mpi.channels.shm.boards import Boards
 from fmi_mpi.channels.shm.doorbell import Bell, Doorbell
 from fmi_mpi.channels.shm.inbox import ASLEEP, NONCE_SIZE, Inbox, Record, host_identity, ring_size
 from fmi_mpi.channels.shm.incoming import Incoming
@@ -43,7 +46,7 @@ class ShmChannel:
     """
 
     name = "shm"
-    capabilities = Capabilities(latency=2e-6, bandwidth=1.2e10)
+    capabilities = Capabilities(latency=2e-6, bandwidth=1.2e10, publish=True)
 
     def __init__(self, proc: int, size: int, job: str, secret: bytes, receiver: Receiver, ring: int = 0) -> None:
         self.proc = proc
@@ -56,6 +59,9 @@ class ShmChannel:
         self._nonce = os.urandom(NONCE_SIZE)
         self._probe = address_of(memoryview(self._nonce))
         self._spaces = AddressSpaces()
+        itself = Member(proc, os.getpid(), self._probe, self._enrolled, self._nonce)
+        self._boards = Boards(itself, self._spaces, self._fence, self._introduce, self._wake, self._nudge)
+        self._meetings = self._boards.meetings
         allow()
         ring = 1 << (max(ring, 4096) - 1).bit_length() if ring else ring_size(size)
         self._inbox = Inbox.create(proc, size, ring, job, secret, self._nonce, self._probe, self._enrolled)
@@ -124,6 +130,8 @@ class ShmChannel:
             return True
         if self._attention and self._attend():
             return True
+        if self._meetings and self._boards.look():
+            return True
         self._idle -= 1
         return not self._idle and self._look()
 
@@ -132,6 +140,8 @@ class ShmChannel:
         self._inbox.words[ASLEEP] = 1
         for outgoing in self._busy:
             outgoing.arm()
+        for meeting in self._meetings:
+            meeting.board.sleep(True)
         self._fence()
         if self._enrolled:
             barrier.expedite()
@@ -139,6 +149,7 @@ class ShmChannel:
             self._memory[self._arrivals] != self._board
             or any(outgoing.moved() for outgoing in self._busy)
             or any(incoming.moved() for incoming in self._stalled)
+            or any(meeting.moved() for meeting in self._meetings)
         )
 
     def disarm(self) -> None:
@@ -146,6 +157,8 @@ class ShmChannel:
         self._inbox.words[ASLEEP] = 0
         for outgoing in self._busy:
             outgoing.disarm()
+        for meeting in self._meetings:
+            meeting.board.sleep(False)
         self._idle = 1  # the next poll that finds nothing looks at the doorbell
 
     def descriptors(self) -> Sequence[tuple[int, int]]:
@@ -164,8 +177,44 @@ class ShmChannel:
         for outgoing in self._outgoing.values():
             outgoing.inbox.close()
         self._inbox.close()
+        self._boards.close()
         for peers in (self._bells, self._outgoing, self._incoming, self._busy, self._stalled):
             peers.clear()
+
+    # -- channels.base.Publisher ---------------------------------------------------------------------------------
+
+    def make_board(self, size: int, inline: int) -> Board:
+        return self._boards.make(size, inline)
+
+    def open_board(self, address: Address, place: int) -> Board:
+        return self._boards.open(address, place)
+
+    def desert(self, proc: int, reason: str) -> None:
+        self._boards.desert(proc, reason)
+
+    def _introduce(self, member: Member) -> bool:
+        """Get ready to wake another member of a board, and to hear of its end."""
+        if member.proc == self.proc:
+            return True
+        address = self._addresses.get(member.proc)
+        if member.proc in self._gone or address is None or address["pid"] != member.pid:
+            return False
+        try:
+            self._bell(member.proc, member.pid, address["door"], address["inode"])
+        except ChannelError:
+            return False
+        return True
+
+    def _wake(self, procs: Sequence[int]) -> None:
+        for proc in procs:
+            bell = self._bells.get(proc)
+            if bell is not None:
+                bell.ring()
+
+    def _nudge(self) -> None:
+        """Let a sleeping thread of this process look at what it must be woken for from now on."""
+        if self._armed:
+            self._doorbell.ring()
 
     # -- peers ---------------------------------------------------------------------------------------------------
 
@@ -268,8 +317,7 @@ class ShmChannel:
         """A peer must be attended to from now on."""
         self._busy.add(outgoing)
         self._attention = True
-        if self._armed:
-            self._doorbell.ring()  # a sleeping thread must ask this peer to wake it
+        self._nudge()
 
     def _attend(self) -> bool:
         """Continue what arrivals do not tell of: queues, and transfers on either side."""
