@@ -154,7 +154,10 @@ class Board(Protocol):
         """
 
     def fetch(self, stamp: int, expected: int, place: int, start: int, into: memoryview) -> None:
-        """Copy what the member at ``place`` has shared, from byte ``start`` on; raises MPIError."""
+        """Copy what the member at ``place`` has shared, from byte ``start`` on.
+
+        Raises MPIError as ``view`` does, ChannelError if the member is gone.
+        """
 
     def close(self) -> None:
         """Leave; nobody reads this member's memory any more."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from fmi_mpi.channels.base import ChannelError
 from fmi_mpi.coll.steps import NONE, Fetch, Recv, Send, Share
 from fmi_mpi.coll.steps import Schedule as Steps
 from fmi_mpi.constants import ERR_PROC_FAILED
@@ -85,6 +86,9 @@ class Schedule(Operation):
                     except Exception as error:
                         self.failure = error
                 break
+            except ChannelError as error:
+                self.comm.world.await_verdict(partial(self._met, str(error)))
+                return
             except MPIError as error:
                 self.error = error.error_class
                 self.detail = str(error)

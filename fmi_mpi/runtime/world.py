@@ -139,7 +139,11 @@ class World:
 
     def _suspect(self, peer: int, reason: str) -> None:
         """A channel has lost a peer."""
-        self.progress.after(_VERDICT, lambda: self._lost(peer, f"rank {peer} is lost: {reason}"))
+        self.await_verdict(lambda: self._lost(peer, f"rank {peer} is lost: {reason}"))
+
+    def await_verdict(self, action: Callable[[], None]) -> None:
+        """A peer seems to be gone: act unless the job's control ends this process or tells more in time."""
+        self.progress.after(_VERDICT, action)
 
     def _lost(self, peer: int, reason: str) -> None:
         """A process is gone for good."""

@@ -266,7 +266,7 @@ class Board:
         return self._view[begin + start : begin + (nbytes if stop is None else min(stop, nbytes))]
 
     def fetch(self, stamp: int, expected: int, place: int, start: int, into: memoryview) -> None:
-        """Copy bytes that a member has posted; raises MPIError."""
+        """See ``channels.base.Board``."""
         at = self._find(place, stamp, expected)
         nbytes, address = self._words[at + 1], self._words[at + 2]
         if start + len(into) > nbytes:
@@ -277,7 +277,7 @@ class Board:
         try:
             self._host.spaces.pull_one(self.members[place].pid, address_of(into), address + start, len(into))
         except OSError as error:
-            raise MPIError(ERR_OTHER, f"the memory of rank {place} cannot be read: {error.strerror}") from error
+            raise ChannelError(f"shm: the memory of rank {place} cannot be read: {error.strerror}") from error
 
     def close(self) -> None:
         """Unmap, unless somebody still holds a view; then the memory goes with the view."""
