@@ -29,7 +29,7 @@ from fmi_mpi.engine.frames import (
     pack_header,
     unpack_header,
 )
-from fmi_mpi.engine.links import Emit, Links
+from fmi_mpi.engine.links import Emit, Lane, Link, Links
 from fmi_mpi.engine.matching import Matcher
 from fmi_mpi.engine.operations import SENT, Message, Payload, RecvOp, SendOp
 from fmi_mpi.engine.payloads import allocate, first_bytes, joined
@@ -38,15 +38,17 @@ __all__ = ["Engine"]
 
 
 class _Fill:
-    """An eager message whose payload is still arriving."""
+    """An eager message whose payload arrives in memory of its own: it has a header, a message or a receive."""
 
     __slots__ = ("header", "message", "op", "sink")
 
-    def __init__(self, sink: memoryview) -> None:
+    def __init__(
+        self, sink: memoryview, header: bytes | None = None, message: Message | None = None, op: RecvOp | None = None
+    ) -> None:
         self.sink = sink
-        self.op: RecvOp | None = None
-        self.message: Message | None = None
-        self.header: bytes | None = None
+        self.header = header
+        self.message = message
+        self.op = op
 
 
 class Engine(Links):
@@ -63,7 +65,6 @@ class Engine(Links):
         super().__init__(proc, emit, credit)
         self.eager_limit = eager_limit
         self.matchers: dict[int, Matcher] = {}
-        self._spare = SendOp(-1)  # nobody knows it yet: most sends complete without needing an operation
         self.extensions: dict[int, Extension] = {}
 
     # -- operations in ---------------------------------------------------------------------------------------
@@ -73,6 +74,13 @@ class Engine(Links):
         found = self.matchers.get(context)
         if found is None:
             found = self.matchers[context] = Matcher()
+        return found
+
+    def lane(self, link: Link, context: int) -> Lane:
+        """Return the state of a peer's messages in a context."""
+        found = link.lanes.get(context)
+        if found is None:
+            found = link.lanes[context] = Lane(self.matcher(context))
         return found
 
     def send(
@@ -88,15 +96,14 @@ class Engine(Links):
             op = SendOp(peer)
             op.fail(link.failure)
             return op
-        matcher = self.matchers.get(context) or self.matcher(context)
-        sequence = matcher.next_out.get(peer, 0)
-        matcher.next_out[peer] = sequence + 1
+        lane = link.lanes.get(context) or self.lane(link, context)
+        sequence = lane.sent
+        lane.sent = sequence + 1
         owed = link.owed
         link.owed = 0
-        op = self._spare
-        op.peer = peer
+        op = link.spare
         if length > self.eager_limit or length > link.credit:
-            self._spare = SendOp(-1)
+            link.spare = SendOp(peer)
             op.payload = payload
             number = self.number_of(op)
             link.emit(
@@ -118,7 +125,7 @@ class Engine(Links):
             op.waits = 1
         else:
             link.flight.add(op)
-        self._spare = SendOp(-1)
+        link.spare = SendOp(peer)
         return op
 
     def recv(self, context: int, op: RecvOp) -> RecvOp:
@@ -150,7 +157,7 @@ class Engine(Links):
             self._clear(message.peer, message.number, message.length, op)
             return
         if message.peer != self.proc:
-            self._matched(message.peer, message.flags, message.number, message.length)
+            self._owe(self.link(message.peer), message.flags, message.number, message.length)
         if message.arriving:
             message.receiver = op
         elif op.buffer is None:
@@ -190,6 +197,8 @@ class Engine(Links):
         if matcher is None or matcher.receives() or any(message.sender for message in matcher.messages()):
             return
         del self.matchers[context]
+        for link in self.links.values():
+            link.lanes.pop(context, None)
         for message in matcher.messages():
             if message.data is not None and message.peer != self.proc:
                 link = self.link(message.peer)
@@ -204,14 +213,14 @@ class Engine(Links):
         link = self.links.get(peer) or self.link(peer)
         link.credit += credit
         if word == EAGER:
-            matcher = self.matchers.get(context) or self.matcher(context)
-            expected = matcher.next_in.get(peer, 0)
-            if sequence != expected:
-                if sequence > expected:
+            lane = link.lanes.get(context) or self.lane(link, context)
+            matcher = lane.matcher
+            if sequence != lane.received:
+                if sequence > lane.received:
                     matcher.early[peer, sequence] = (bytes(header[:HEADER_SIZE]), bytes(payload))
                 return
-            matcher.next_in[peer] = expected + 1
-            # The hot path: what `_matched` and `RecvOp.deliver` do, in line for the common case.
+            lane.received = sequence + 1
+            # The hot path: what `_owe` and `RecvOp.deliver` do, in line for the common case.
             op = matcher.match(source, tag)
             if op is not None:
                 op.source = source
@@ -241,7 +250,7 @@ class Engine(Links):
                 message.data = memoryview(bytearray(payload))
                 matcher.keep(message)
             if matcher.early:
-                self._replay(matcher, peer)
+                self._replay(lane, peer)
         elif word == DATA:
             found = self.named(argument, peer)
             if isinstance(found, RecvOp):
@@ -265,64 +274,77 @@ class Engine(Links):
     def begin(self, peer: int, header: RawHeader) -> tuple[memoryview, object]:
         """Take a header whose payload is still to come; see ``channels.base.Receiver``."""
         word, flags, _, credit, source, tag, context, sequence, length, number, argument = unpack_header(header)
+        link = self.links.get(peer) or self.link(peer)
+        if word != EAGER:
+            return self._begin_other(link, peer, word, credit, length, argument, header)
+        if length > self.eager_limit:
+            raise FrameError(
+                f"eager frame of {length} bytes from process {peer}, limit {self.eager_limit}: "
+                "set FMI_EAGER_LIMIT to the same value on all ranks"
+            )
+        lane = link.lanes.get(context) or self.lane(link, context)
+        if sequence != lane.received:
+            return self._begin_early(header, length)
+        link.credit += credit
+        lane.received = sequence + 1
+        matcher = lane.matcher
+        op = matcher.match(source, tag)
+        if op is None:
+            message = Message(peer, source, tag, flags, length, number)
+            message.arriving = True
+            message.data = sink = allocate(length)
+            matcher.keep(message)
+            token: object = _Fill(sink, message=message)
+        else:
+            op.source = source
+            op.tag = tag
+            op.peer = peer
+            op.flags = flags
+            op.count = length
+            self._owe(link, flags, number, length)
+            buffer = op.buffer
+            token = op
+            if buffer is None:
+                op.buffer = op.data = sink = allocate(length)
+            elif length > len(buffer):
+                sink = allocate(length)
+                token = _Fill(sink, op=op)
+            else:
+                sink = buffer if length == len(buffer) else buffer[:length]
+        if matcher.early:
+            self._replay(lane, peer)
+        return sink, token
+
+    def _begin_early(self, header: RawHeader, length: int) -> tuple[memoryview, _Fill]:
+        """Return memory for a message that came too early, or again; its header is looked at when it is complete."""
+        fill = _Fill(allocate(length), header=bytes(header[:HEADER_SIZE]))
+        return fill.sink, fill
+
+    def _begin_other(
+        self, link: Link, peer: int, word: int, credit: int, length: int, argument: int, header: RawHeader
+    ) -> tuple[memoryview, object]:
         if word == DATA:
-            if credit:
-                self.link(peer).credit += credit
+            link.credit += credit
             op = self.named(argument, peer)
             if not isinstance(op, RecvOp):
                 return allocate(length), None
             if op.buffer is None or length > len(op.buffer):
                 raise FrameError(f"process {peer} sends {length} bytes where fewer were asked for")
             return op.buffer[:length], op
-        if word != EAGER:
-            extension = self.extensions.get(word)
-            if extension is not None:
-                return extension.begin(peer, header)
-            raise FrameError(f"frame kind {word:#x} from process {peer} cannot carry {length} bytes")
-        if length > self.eager_limit:
-            raise FrameError(
-                f"eager frame of {length} bytes from process {peer}, limit {self.eager_limit}: "
-                "set FMI_EAGER_LIMIT to the same value on all ranks"
-            )
-        matcher = self.matcher(context)
-        expected = matcher.next_in.get(peer, 0)
-        if sequence != expected:
-            fill = _Fill(allocate(length))
-            fill.header = bytes(header[:HEADER_SIZE])
-            return fill.sink, fill
-        if credit:
-            self.link(peer).credit += credit
-        matcher.next_in[peer] = expected + 1
-        found = matcher.match(source, tag)
-        if found is not None:
-            found.matched(peer, source, tag, flags)
-            self._matched(peer, flags, number, length)
-            buffer = found.buffer
-            if buffer is None:
-                buffer = found.buffer = found.data = allocate(length)
-            sink = buffer[:length] if length <= len(buffer) else allocate(length)
-            fill = _Fill(sink)
-            fill.op = found
-        else:
-            message = Message(peer, source, tag, flags, length, number)
-            message.arriving = True
-            message.data = allocate(length)
-            matcher.keep(message)
-            fill = _Fill(message.data)
-            fill.message = message
-        if matcher.early:
-            self._replay(matcher, peer)
-        return fill.sink, fill
+        extension = self.extensions.get(word)
+        if extension is not None:
+            return extension.begin(peer, header)
+        raise FrameError(f"frame kind {word:#x} from process {peer} cannot carry {length} bytes")
 
     def end(self, peer: int, token: object) -> None:
         """The payload that ``begin`` gave a place is complete."""
-        if isinstance(token, RecvOp):
+        if type(token) is RecvOp:
             token.received(token.count)
-        elif isinstance(token, _Fill):
+        elif type(token) is _Fill:
             if token.header is not None:
                 self.frame(peer, token.header, token.sink)
             elif token.op is not None:
-                token.op.filled(token.sink)
+                token.op.deliver(token.sink, len(token.sink))
             elif token.message is not None:
                 token.message.arriving = False
                 if token.message.receiver is not None:
@@ -333,7 +355,7 @@ class Engine(Links):
     def sent(self, token: object) -> None:
         """A frame that ``emit`` could not hand over at once is out."""
         if isinstance(token, SendOp):
-            self.link(token.peer).flight.discard(token)
+            self.links[token.peer].flight.discard(token)
             token.finish()
 
     def lost(self, peer: int, reason: str) -> None:
@@ -389,13 +411,13 @@ class Engine(Links):
         length: int,
         header: RawHeader,
     ) -> None:
-        matcher = self.matcher(context)
-        expected = matcher.next_in.get(peer, 0)
-        if sequence != expected:
-            if sequence > expected:
+        lane = self.lane(self.link(peer), context)
+        matcher = lane.matcher
+        if sequence != lane.received:
+            if sequence > lane.received:
                 matcher.early[peer, sequence] = (bytes(header[:HEADER_SIZE]), b"")
             return
-        matcher.next_in[peer] = expected + 1
+        lane.received = sequence + 1
         op = matcher.match(source, tag)
         if op is None:
             matcher.keep(Message(peer, source, tag, flags, length, number))
@@ -403,13 +425,12 @@ class Engine(Links):
             op.matched(peer, source, tag, flags)
             self._clear(peer, number, length, op)
         if matcher.early:
-            self._replay(matcher, peer)
+            self._replay(lane, peer)
 
-    def _replay(self, matcher: Matcher, peer: int) -> None:
+    def _replay(self, lane: Lane, peer: int) -> None:
         """Take frames that came too early and whose turn it is now."""
         while True:
-            key = (peer, matcher.next_in[peer])
-            early = matcher.early.pop(key, None)
+            early = lane.matcher.early.pop((peer, lane.received), None)
             if early is None:
                 return
             header, payload = early
@@ -442,9 +463,8 @@ class Engine(Links):
         else:
             link.flight.add(op)
 
-    def _matched(self, peer: int, flags: int, number: int, length: int) -> None:
+    def _owe(self, link: Link, flags: int, number: int, length: int) -> None:
         """An eager message of a peer has found its receive: acknowledge, and give the credit back."""
-        link = self.link(peer)
         link.owed += length
         if flags & FLAG_SYNC:
             self.acknowledge(link, number)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from functools import partial
 
 from fmi_mpi.engine.frames import ACK, CREDIT, pack_header
+from fmi_mpi.engine.matching import Matcher
 from fmi_mpi.engine.operations import Operation, Payload, SendOp
 
-__all__ = ["Emit", "Link", "Links", "Path"]
+__all__ = ["Emit", "Lane", "Link", "Links", "Path"]
 
 Emit = Callable[[int, bytes, Payload, object], bool]
 """(peer, header, payload, token) -> True when the payload's memory is free again; else ``sent(token)`` follows."""
@@ -23,14 +24,30 @@ Path = Callable[[bytes, Payload, object], bool]
 """``Emit`` for one peer."""
 
 
+class Lane:
+    """The messages to and from one peer within one context: how many have gone and come, and who matches them."""
+
+    __slots__ = ("matcher", "received", "sent")
+
+    def __init__(self, matcher: Matcher) -> None:
+        self.matcher = matcher
+        self.sent = 0
+        self.received = 0
+
+
 class Link:
-    """What is known of one peer: the way to it, bytes it may still be sent unasked, and bytes owed to it."""
+    """What is known of one peer: the way to it, bytes it may still be sent unasked, and bytes owed to it.
 
-    __slots__ = ("credit", "emit", "failure", "flight", "owed")
+    ``lanes`` are by context. ``spare`` is an operation that nobody knows yet: most sends complete without needing one.
+    """
 
-    def __init__(self, credit: int, emit: Path) -> None:
+    __slots__ = ("credit", "emit", "failure", "flight", "lanes", "owed", "spare")
+
+    def __init__(self, peer: int, credit: int, emit: Path) -> None:
         self.credit = credit
         self.emit = emit
+        self.lanes: dict[int, Lane] = {}
+        self.spare = SendOp(peer)
         self.flight: set[SendOp] = set()
         self.owed = 0
         self.failure = ""
@@ -57,7 +74,7 @@ class Links:
         """Return what is known of a peer."""
         found = self.links.get(peer)
         if found is None:
-            found = self.links[peer] = Link(self.credit, partial(self.emit, peer))
+            found = self.links[peer] = Link(peer, self.credit, partial(self.emit, peer))
         return found
 
     def route(self, peer: int, path: Path) -> None:

@@ -69,15 +69,13 @@ def _entries(queues: dict[Key, T | deque[T]]) -> list[T]:
 class Matcher:
     """The posted receives and the unexpected messages of one context, and its sequence numbers."""
 
-    __slots__ = ("early", "next_in", "next_out", "posted", "stamp", "unexpected", "wild")
+    __slots__ = ("early", "posted", "stamp", "unexpected", "wild")
 
     def __init__(self) -> None:
         self.posted: dict[Key, RecvOp | deque[RecvOp]] = {}
         self.wild: list[RecvOp] = []
         self.unexpected: dict[Key, Message | deque[Message]] = {}
         self.stamp = 0
-        self.next_in: dict[int, int] = {}
-        self.next_out: dict[int, int] = {}
         self.early: dict[tuple[int, int], tuple[bytes, bytes]] = {}
 
     def post(self, op: RecvOp) -> None:

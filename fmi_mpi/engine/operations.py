@@ -126,14 +126,6 @@ class RecvOp(Operation):
             buffer[:] = payload[: len(buffer)]
         self.received(length)
 
-    def filled(self, sink: memoryview) -> None:
-        """The sink of an arrived payload is full: it is the buffer itself, unless that was too small."""
-        buffer = self.buffer
-        if buffer is None or len(sink) > len(buffer):
-            self.deliver(sink, len(sink))
-        else:
-            self.received(len(sink))
-
     def received(self, length: int) -> None:
         """The payload, of ``length`` bytes at the sender, is in the buffer."""
         capacity = length if self.buffer is None else len(self.buffer)

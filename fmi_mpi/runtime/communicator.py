@@ -86,8 +86,12 @@ class Communicator:
     def isend(self, dest: int, tag: int, payload: Payload, length: int, flags: int = 0, space: int = 0) -> SendOp:
         """Start a message of ``length`` bytes to rank ``dest``; ``flags`` as in ``engine.frames``."""
         world = self.world
-        with world.progress.lock:
+        lock = world.progress.lock
+        lock.acquire()  # "with" takes twice as long
+        try:
             return world.engine.send(self.procs[dest], self.context | space, self.rank, tag, payload, length, flags)
+        finally:
+            lock.release()
 
     def irecv(
         self,
@@ -100,8 +104,12 @@ class Communicator:
         """Start a receive from rank ``source`` (or ANY_SOURCE); see ``engine.operations.RecvOp``."""
         world = self.world
         op = RecvOp(-1 if source == ANY_SOURCE else self.procs[source], source, tag, buffer, finish)
-        with world.progress.lock:
+        lock = world.progress.lock
+        lock.acquire()
+        try:
             return world.engine.recv(self.context | space, op)
+        finally:
+            lock.release()
 
     def find(self, source: int, tag: int) -> Message | None:
         """Return the message that a receive would take, without waiting."""

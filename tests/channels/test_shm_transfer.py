@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmi_mpi.channels.shm.inbox import CLOSED
+from fmi_mpi.channels.shm.inbox import CLOSED, COMPLETED
 from fmi_mpi.channels.shm.memory import AddressSpaces, Regions, address_of
 from fmi_mpi.channels.shm.transfer import Pair, Pull, Push
 
@@ -50,7 +50,7 @@ class Transfer:
         self.spaces = Spaces(self.source, self.sink)
         pair = Pair(self.words, 0, 0, self.spaces, lambda: None)
         regions = Regions((address_of(self.source),), (SIZE,))
-        self.push = Push(pair, 1, regions, self.source, "token")
+        self.push = Push(pair, 1, [self.source], "token")
         self.pull = Pull(pair, 1, regions, self.sink, None)
 
 
@@ -106,7 +106,7 @@ def test_late_help_touches_nothing() -> None:
     transfer.sink[:] = bytes(SIZE)
     transfer.push.help()
     assert transfer.spaces.copied["push"] == 0
-    assert transfer.push.completed()
+    assert transfer.words[COMPLETED] == transfer.push.number
     assert not any(transfer.sink[::4096])
 
 

@@ -80,7 +80,8 @@ def complete(comm: Communicator, op: Operation, status: Status | None = None) ->
         comm.world.progress.wait(op)
     if status is not None:
         status._set(op.source, op.tag, op.error, op.count)
-    op.check()
+    if op.error or op.failure is not None:
+        op.check()
 
 
 class CommCore(Named, Handle):
@@ -93,7 +94,8 @@ class CommCore(Named, Handle):
         comm: Communicator | None = self._handle
         if comm is None or comm.freed:
             raise MPIError(ERR_COMM, "the communicator is null or has been freed")
-        comm.world.check()
+        if comm.world.finalized:
+            comm.world.check()
         return comm
 
     def _failed(self, error: MPIError) -> NoReturn:

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from fmi_mpi.api.comm.buffered import reserve
-from fmi_mpi.api.comm.core import CommCore, boundary, check_dest, check_source, complete
+from fmi_mpi.api.comm.core import TAG_LIMIT, CommCore, boundary, check_dest, check_source, complete
 from fmi_mpi.api.message import NO_PROC, Message
 from fmi_mpi.api.request import Prequest, Request
 from fmi_mpi.api.status import Status
 from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, PROC_NULL, SUCCESS
 from fmi_mpi.data.message import message_recv, message_send, plain
 from fmi_mpi.engine.frames import FLAG_SYNC
+from fmi_mpi.engine.operations import SENT, Operation, RecvOp, SendOp
 from fmi_mpi.engine.operations import Message as Arrived
-from fmi_mpi.engine.operations import Operation, RecvOp, SendOp
 from fmi_mpi.errors import MPIError, PeerFailure
 from fmi_mpi.runtime.communicator import Communicator
 from fmi_mpi.runtime.request import RequestState, nothing_received, nothing_sent
@@ -38,9 +38,9 @@ def post_send(comm: Communicator, buf: BufSpec, dest: int, tag: int, mode: int) 
     payload = plain(buf)
     if payload is None:
         payload = message_send(buf, dest).payload()
-    check_dest(comm, dest, tag)
-    if dest == PROC_NULL:
-        return nothing_sent()
+    if not (0 <= dest < len(comm.procs) and 0 <= tag <= TAG_LIMIT):
+        check_dest(comm, dest, tag)
+        return nothing_sent()  # to PROC_NULL
     if mode == BUFFERED:
         return reserve(comm, payload, dest, tag)
     return comm.isend(dest, tag, payload, len(payload), mode)
@@ -52,9 +52,10 @@ def post_recv(comm: Communicator, buf: BufSpec, source: int, tag: int) -> RecvOp
     finish = None
     if buffer is None or buffer.readonly:
         buffer, finish = message_recv(buf, source).sink()
-    check_source(comm, source, tag)
-    if source == PROC_NULL:
-        return nothing_received()
+    if not (0 <= source < len(comm.procs) and 0 <= tag <= TAG_LIMIT):
+        check_source(comm, source, tag)
+        if source == PROC_NULL:
+            return nothing_received()
     return comm.irecv(source, tag, buffer, finish)
 
 
@@ -83,7 +84,9 @@ class PointToPoint(CommCore):
         """
         try:
             comm = self._state()
-            complete(comm, post_send(comm, buf, dest, tag, 0))
+            op = post_send(comm, buf, dest, tag, 0)
+            if op is not SENT:
+                complete(comm, op)
         except MPIError as error:
             self._failed(error)
 

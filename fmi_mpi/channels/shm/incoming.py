@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from fmi_mpi.channels.base import Receiver
@@ -62,12 +63,16 @@ class Incoming:
         self.transfer: Pull | None = None
         self._receiver = receiver
         self._frame = receiver.frame
+        self._begin_frame = receiver.begin
+        self._end_frame = receiver.end
+        self._pull_one = partial(spaces.pull_one, bell.pid)
         self._fence = fence
         self._memory = inbox.memory
         self._view = inbox.view
         self._words = inbox.words
         self._base = inbox.base(peer)
         self._slot = inbox.slot(peer)
+        self._completed = self._slot + COMPLETED
         self._counter = inbox.tail(peer)
         self._ring = inbox.ring
         self._mask = inbox.ring - 1
@@ -100,6 +105,9 @@ class Incoming:
             at = base + (position & mask)
             length = words[(at >> 3) + LENGTH]
             if length > chunk:
+                if length == DESCRIPTOR and position + 128 <= tail and self._copy(at):
+                    position = self._position
+                    continue
                 position = self._take_long(position, tail, at, length)
                 if self.transfer is not None:
                     return False
@@ -206,6 +214,27 @@ class Incoming:
             self._fence()
         return tail
 
+    def _copy(self, at: int) -> bool:
+        """Make a transfer of one region in which the sender takes no part; False if this is not one."""
+        words = self._words
+        index = at >> 3
+        length = words[index + LENGTH + 8]
+        if words[index + REGIONS] != 1 or not 0 < length < SHARED_FROM or at + 128 > self._edge:
+            return False
+        self._position += 128
+        self._number += 1
+        sink, token = self._begin_frame(self.peer, self._memory[at + 64 : at + 128])
+        if len(sink) != length:
+            raise FrameError("the length of its frame changed")
+        try:
+            self._pull_one(address_of(sink), words[index], length)
+        except OSError as error:
+            raise FrameError(f"its memory cannot be read: {error.strerror}") from error
+        words[self._completed] = self._number
+        self._end_frame(self.peer, token)
+        self._notify()
+        return True
+
     def _open(self, at: int, tail: int) -> None:
         """Begin a transfer, and complete it unless the sender has a part in it that is not ready."""
         words = self._words
@@ -218,17 +247,6 @@ class Incoming:
         self._position += size
         self._number += 1
         header = self._memory[at + LINE : at + 2 * LINE]
-        if regions == 1 and length < SHARED_FROM:
-            address = words[index + ADDRESS]
-            sink, token = self._begin(header, length)
-            try:
-                self._pair.spaces.pull_one(self._pair.pid, address_of(sink), address, length)
-            except OSError as error:
-                raise FrameError(f"its memory cannot be read: {error.strerror}") from error
-            words[self._slot + COMPLETED] = self._number
-            self._receiver.end(self.peer, token)
-            self._notify()
-            return
         if regions == 1:
             remote = Regions((words[index + ADDRESS],), (length,))
         else:

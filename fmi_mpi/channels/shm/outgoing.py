@@ -9,16 +9,15 @@ Rules of this file:
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Callable
-from time import perf_counter_ns
-from typing import Final
+from collections.abc import Callable, Sequence
 
 from fmi_mpi.channels.base import Payload, Receiver
 from fmi_mpi.channels.shm.barrier import WEAK
 from fmi_mpi.channels.shm.doorbell import Bell
-from fmi_mpi.channels.shm.inbox import ASLEEP, DIRECT, HEAD, OWNER_LINE, WAITING, WORD_SIZE, Inbox
-from fmi_mpi.channels.shm.memory import AddressSpaces, Regions, address_of
+from fmi_mpi.channels.shm.inbox import ASLEEP, COMPLETED, DIRECT, HEAD, OWNER_LINE, WAITING, WORD_SIZE, Inbox
+from fmi_mpi.channels.shm.memory import AddressSpaces, address_of, regions_of
 from fmi_mpi.channels.shm.ring import (
     ADDRESS,
     DESCRIPTOR,
@@ -35,9 +34,6 @@ from fmi_mpi.channels.shm.ring import (
 from fmi_mpi.channels.shm.transfer import Pair, Push
 
 __all__ = ["Outgoing"]
-
-_PATIENCE: Final = 16
-"""Payloads that go directly before the ring is tried again."""
 
 
 class _Entry:
@@ -87,9 +83,8 @@ class Outgoing:
         self._engage = engage
         self._fence = fence
         self._fenced = fenced
-        self._readable = readable
-        self._direct = False
-        self._patience = 0
+        self._direct_from = DIRECT_ALWAYS if not readable or not spaces.quick() else DIRECT_FROM
+        self._readable: bool | None = None if readable else False  # None: this end may, the owner has not said
         self._memory = inbox.memory
         self._words = inbox.words
         self._base = inbox.base(proc)
@@ -97,6 +92,7 @@ class Outgoing:
         self._pair = Pair(inbox.words, self._slot, bell.pid, spaces, fence)
         self._line = slice(self._slot * WORD_SIZE, self._slot * WORD_SIZE + OWNER_LINE)
         self._seen = b""
+        self._completed = self._slot + COMPLETED
         self._counter = inbox.tail(proc)
         self._ring = inbox.ring
         self._mask = inbox.ring - 1
@@ -112,6 +108,8 @@ class Outgoing:
             length = 0
         elif type(payload) is memoryview:
             length = len(payload)
+            if length >= self._direct_from and self._send_direct(header, payload, token):
+                return False
         else:
             return self._send_slowly(header, [view for view in payload if len(view)], token)
         size = (length + 127) & -64
@@ -149,13 +147,17 @@ class Outgoing:
         self._seen = line
         transfers = self.transfers
         if transfers:
-            transfers[0].help()
-            self._publish()
-            while transfers and transfers[0].completed():
+            completed = self._words[self._completed]
+            if transfers[0].number > completed:
+                if transfers[0].help():
+                    self._publish()
+                completed = self._words[self._completed]
+            while transfers and transfers[0].number <= completed:
                 token = transfers.popleft().token
                 if token is not None:
                     self._receiver.sent(token)
-        self._flush()
+        if self.queue:
+            self._flush()
         return True
 
     def arm(self) -> None:
@@ -179,7 +181,7 @@ class Outgoing:
 
     def _send_slowly(self, header: bytes, views: list[memoryview], token: object) -> bool:
         length = sum(map(len, views))
-        if length >= DIRECT_FROM and not self.queue and self._describe(header, views, length, token):
+        if length >= self._direct_from and not self.queue and self._describe(header, views, length, token):
             return False
         entry = _Entry(header, views, length, token)
         if not self.queue and self._advance(entry):
@@ -203,7 +205,7 @@ class Outgoing:
         """
         length = entry.length
         if not entry.begun:
-            if length >= DIRECT_FROM and self._describe(entry.header, entry.views, length, entry.token):
+            if length >= self._direct_from and self._describe(entry.header, entry.views, length, entry.token):
                 return True
             at = self._reserve(LINE + (padded(length) if length <= self._chunk else 0))
             if at < 0:
@@ -234,12 +236,7 @@ class Outgoing:
             if len(views) == 1:
                 done = entry.done
                 entry.done = end = done + size
-                begun = perf_counter_ns()
                 memory[at : at + size] = views[0][done:end]
-                if size == chunk:
-                    # The peer takes as long to copy it out again.
-                    ring = 2 * (perf_counter_ns() - begun) / size
-                    self._patience = 0 if ring < self._pair.spaces.cost() else _PATIENCE
             else:
                 self._gather(at, views, size)
             entry.length = left - size
@@ -248,18 +245,9 @@ class Outgoing:
         return True
 
     def _describe(self, header: bytes, views: list[memoryview], length: int, token: object) -> bool:
-        """Write where a payload lies instead of the payload.
-
-        False if the ring is the better way, if the peer cannot read there, or for want of room.
-        """
-        if length < DIRECT_ALWAYS:
-            if not self._patience:
-                return False
-            self._patience -= 1
-        if not self._direct:
-            if not self._readable or self._words[self._slot + DIRECT] != 1:
-                return False
-            self._direct = True
+        """Write where a payload lies instead of the payload; False if the peer cannot read there, or for want of room."""
+        if not self._readable and not self._may_read():
+            return False
         count = len(views)
         if count > self._most_regions:
             return False
@@ -268,23 +256,57 @@ class Outgoing:
         if at < 0:
             return False
         words, index = self._words, at >> 3
-        address = address_of(views[0])
-        words[index + ADDRESS] = address
+        words[index + ADDRESS] = address_of(views[0])
         words[index + LENGTH] = DESCRIPTOR
         words[index + REGIONS] = count
         self._memory[at + LINE : at + 2 * LINE] = header
-        if count == 1:
-            regions = Regions((address,), (length,))
-        else:
-            regions = Regions([address_of(view) for view in views], [len(view) for view in views])
-            regions.write(self._memory, at + 2 * LINE)
+        if count > 1:
+            regions_of(views).write(self._memory, at + 2 * LINE)
         self._tail += size
         self._publish()
+        self._expect(views, token)
+        return True
+
+    def _send_direct(self, header: bytes, view: memoryview, token: object) -> bool:
+        """Do what ``_describe`` does, for one view and if nothing is in the way: in here every call counts."""
+        tail = self._tail
+        after = tail + 128
+        offset = tail & self._mask
+        if not self._readable or self.queue or offset + 128 > self._ring or after > self._limit:
+            return False
+        self._tail = after
+        words, at = self._words, self._base + offset
+        index = at >> 3
+        words[index] = address_of(view)
+        words[index + LENGTH] = DESCRIPTOR
+        words[index + REGIONS] = 1
+        self._memory[at + 64 : at + 128] = header
+        if WEAK:
+            self._fence()
+        words[self._counter] = after
+        if self._fenced:
+            self._fence()
+        if words[ASLEEP]:
+            self._wake()
+        self._expect((view,), token)
+        return True
+
+    def _expect(self, views: Sequence[memoryview], token: object) -> None:
+        """A descriptor is out: help, and look for the transfer's end."""
         self._number += 1
         self._seen = b""
-        self.transfers.append(Push(self._pair, self._number, regions, views, token))
+        self.transfers.append(Push(self._pair, self._number, views, token))
         self._engage(self)
-        return True
+
+    def _may_read(self) -> bool:
+        """The owner has said that it can read this process's memory; one that cannot is not asked again."""
+        if self._readable is None:
+            said = self._words[self._slot + DIRECT]
+            if said:
+                self._readable = said == 1
+        if self._readable is False:
+            self._direct_from = sys.maxsize
+        return bool(self._readable)
 
     def _gather(self, at: int, views: list[memoryview], size: int) -> None:
         """Write the first ``size`` bytes of several views and take them off the list."""

@@ -42,9 +42,9 @@ ADDRESS: Final = 0  # word of a descriptor: address of the only region
 
 _CHUNK: Final = 64 << 10
 DIRECT_FROM: Final = (64 << 10) + 1
-"""Payload bytes from which copying between address spaces may beat two copies through the ring ..."""
+"""Payload bytes from which copying between address spaces beats two copies through the ring, where that is quick ..."""
 DIRECT_ALWAYS: Final = (1 << 20) + 1
-"""... and from which it always does; in between, it is found out by trying."""
+"""... and from which it does everywhere."""
 
 
 def padded(nbytes: int) -> int:

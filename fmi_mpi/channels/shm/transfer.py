@@ -12,11 +12,11 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from fmi_mpi.channels.shm.inbox import BACK, CLOSED, COMPLETED, DONE, FRONT, JOINED, OPENED, SINK
-from fmi_mpi.channels.shm.memory import AddressSpaces, Regions, address_of
+from fmi_mpi.channels.shm.memory import AddressSpaces, Regions, address_of, regions_of
 from fmi_mpi.engine.frames import FrameError
 
 __all__ = ["SHARED_FROM", "Pair", "Pull", "Push"]
@@ -122,30 +122,26 @@ class Push:
     """The sender's half.
 
     Args:
-        number: the transfer's. local: the payload; ``views`` keep it alive.
+        number: the transfer's. views: the payload.
         token: goes to ``Receiver.sent`` when the memory is free.
     """
 
-    __slots__ = ("_local", "_pair", "_views", "number", "token")
+    __slots__ = ("_pair", "_views", "number", "token")
 
-    def __init__(self, pair: Pair, number: int, local: Regions, views: object, token: object) -> None:
+    def __init__(self, pair: Pair, number: int, views: Sequence[memoryview], token: object) -> None:
         self._pair = pair
-        self._local = local
         self._views = views
         self.number = number
         self.token = token
 
-    def completed(self) -> bool:
-        """The receiver has everything."""
-        return bool(self._pair.words[self._pair.slot + COMPLETED] >= self.number)
-
-    def help(self) -> None:
-        """Copy from the back what the receiver has not claimed yet, if it wants help."""
+    def help(self) -> bool:
+        """Copy from the back what the receiver has not claimed yet, if it wants help; False if it does not."""
         pair, number = self._pair, self.number
         words, slot, fence = pair.words, pair.slot, pair.fence
         if words[slot + OPENED] != number or words[slot + CLOSED] == number or words[slot + JOINED] == number:
-            return
-        back = nbytes = self._local.nbytes
+            return False
+        local = regions_of(self._views)
+        back = nbytes = local.nbytes
         remote = Regions((words[slot + SINK],), (nbytes,))
         chunk = _chunk(nbytes)
         words[slot + BACK] = words[slot + DONE] = back
@@ -154,15 +150,15 @@ class Push:
         while True:
             start = max(words[slot + FRONT], back - chunk)
             if start >= back:
-                return
+                return True
             words[slot + BACK] = start
             fence()
             try:
                 if words[slot + CLOSED] == number:
                     raise OSError("too late")
-                pair.spaces.push(pair.pid, self._local, remote, start, back)
+                pair.spaces.push(pair.pid, local, remote, start, back)
             except OSError:
                 words[slot + BACK] = back  # the receiver copies this chunk, or is gone
-                return
+                return True
             fence()
             words[slot + DONE] = back = start
