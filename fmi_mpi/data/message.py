@@ -55,12 +55,10 @@ def is_in_place(spec: Any) -> bool:
 
 def plain(spec: Any) -> memoryview | None:
     """Return the bytes of a C-contiguous numpy array of a common type; None for all other buffers."""
-    if type(spec) is _ndarray and spec.dtype in _CASTABLE:
-        try:
-            return spec.data.cast("B")
-        except TypeError:
-            pass  # not C-contiguous, or empty
-    return None
+    try:
+        return spec.data.cast("B") if type(spec) is _ndarray and spec.dtype in _CASTABLE else None
+    except TypeError:
+        return None  # not C-contiguous, or empty
 
 
 def message_send(spec: Any, rank: int = 0) -> Message:

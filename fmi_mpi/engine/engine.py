@@ -211,7 +211,8 @@ class Engine(Links):
         """Take a whole frame; ``payload`` is valid only during the call."""
         word, flags, _, credit, source, tag, context, sequence, length, number, argument = unpack_header(header)
         link = self.links.get(peer) or self.link(peer)
-        link.credit += credit
+        if credit:
+            link.credit += credit
         if word == EAGER:
             lane = link.lanes.get(context) or self.lane(link, context)
             matcher = lane.matcher
@@ -220,8 +221,13 @@ class Engine(Links):
                     matcher.early[peer, sequence] = (bytes(header[:HEADER_SIZE]), bytes(payload))
                 return
             lane.received = sequence + 1
-            # The hot path: what `_owe` and `RecvOp.deliver` do, in line for the common case.
-            op = matcher.match(source, tag)
+            # The hot path: what `match`, `_owe` and `RecvOp.deliver` do, in line for the common case.
+            key = (source, tag)
+            op = None if matcher.wild else matcher.posted.get(key)
+            if type(op) is RecvOp:
+                del matcher.posted[key]
+            else:
+                op = matcher.match(source, tag)
             if op is not None:
                 op.source = source
                 op.tag = tag
@@ -252,9 +258,9 @@ class Engine(Links):
             if matcher.early:
                 self._replay(lane, peer)
         elif word == DATA:
-            found = self.named(argument, peer)
-            if isinstance(found, RecvOp):
-                found.deliver(payload, found.count)
+            receiver = self.named(argument, peer)
+            if isinstance(receiver, RecvOp):
+                receiver.deliver(payload, receiver.count)
         elif word == REQUEST:
             self._request(peer, flags, source, tag, context, sequence, number, argument, header)
         elif word == CLEAR:

@@ -69,6 +69,7 @@ class SendOp(Operation):
 
     def __init__(self, peer: int) -> None:
         self.peer = peer
+        self.done = False
 
     def finish(self) -> None:
         """One of the things that ``waits`` counts has happened."""
@@ -106,6 +107,11 @@ class RecvOp(Operation):
         self.buffer = buffer
         self.data = buffer
         self.finish = finish
+        # Read on the way of every message, and quicker found here than in the class.
+        self.done = False
+        self.error = SUCCESS
+        self.failure = self.watcher = None
+        self.stamp = 0
 
     def matched(self, peer: int, source: int, tag: int, flags: int) -> None:
         """A message has been found for this receive."""

@@ -302,8 +302,14 @@ class ShmChannel:
         for peer, tail in enumerate(tails):
             if tail != before[peer]:
                 incoming = self._incoming.get(peer) or self._admit(peer)
-                if incoming is not None:
-                    self._drain(incoming)
+                if incoming is None:
+                    continue
+                try:  # what `_drain` does, on the way of every message
+                    if not incoming.drain():
+                        self._stalled.add(incoming)
+                        self._attention = True
+                except FrameError as error:
+                    self._lose(peer, str(error))
 
     def _drain(self, incoming: Incoming) -> None:
         try:

@@ -121,7 +121,7 @@ class Outgoing:
         memory = self._memory
         at_payload = at + 64
         memory[at:at_payload] = header
-        if payload:
+        if payload is not None:
             memory[at_payload : at_payload + length] = payload
         if WEAK:
             self._fence()

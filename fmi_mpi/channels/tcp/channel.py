@@ -41,7 +41,9 @@ _BACKLOG = 1024
 _COPY_LIMIT = 1 << 16
 _DIALS = 8
 _STRANGERS = 64
-"""Polls between looks at the listening socket while there is no connection."""
+"""Polls between looks at the listening socket while nobody is connecting."""
+_FEW = 8
+"""Connections up to which the kernel answers poll(2) sooner than epoll_wait(2)."""
 _READ = select.EPOLLIN
 _WRITE = select.EPOLLOUT
 
@@ -115,6 +117,8 @@ class TcpChannel:
         self._attended = False
         self._listener: socket.socket | None = None
         self._epoll = select.epoll()
+        self._few = select.poll()
+        self._ask: Callable[[float], list[tuple[int, int]]] | None = None
         self._buffer = memoryview(bytearray(_BUFFER))
         self._peers: dict[int, Address] = {}
         self._connections: dict[int, Connection] = {}
@@ -161,15 +165,15 @@ class TcpChannel:
         return partial(self.send, peer)
 
     def poll(self) -> bool:
-        moved = False
-        if self._writers:
-            moved = self._write()
-        elif not self._connections and len(self._by_fd) < 2:
-            self._idle -= 1
-            if self._idle:
-                return False
+        moved = self._write() if self._writers else False
+        ask = self._ask
+        self._idle -= 1
+        if not self._idle:
             self._idle = _STRANGERS
-        events = self._epoll.poll(0)
+            ask = self._epoll.poll
+        elif ask is None:
+            return moved
+        events = ask(0)
         if not events:
             return moved
         for fd, mask in events:
@@ -222,6 +226,15 @@ class TcpChannel:
     def _register(self, sock: socket.socket, entry: Connection | _Handshake | None, mask: int) -> None:
         self._by_fd[sock.fileno()] = entry
         self._epoll.register(sock, mask)
+        self._take_stock()
+
+    def _take_stock(self) -> None:
+        """Choose how to ask for arrivals: not at all while nobody is here, by the shorter way if all are connected."""
+        connected = len(self._connections)
+        if connected > _FEW or len(self._by_fd) > connected + 1:
+            self._ask = self._epoll.poll
+        else:
+            self._ask = self._few.poll if connected else None
 
     def _unregister(self, sock: socket.socket) -> None:
         fd = sock.fileno()
@@ -229,6 +242,9 @@ class TcpChannel:
             del self._by_fd[fd]
             with contextlib.suppress(OSError):
                 self._epoll.unregister(sock)
+            with contextlib.suppress(KeyError):
+                self._few.unregister(sock)
+            self._take_stock()
         sock.close()
 
     def _send_later(self, peer: int, header: bytes, payload: Payload, token: object) -> bool:
@@ -367,6 +383,8 @@ class TcpChannel:
         connection = Connection(sock, peer)
         self._by_fd[sock.fileno()] = connection
         self._connections[peer] = connection
+        self._few.register(sock, select.POLLIN)
+        self._take_stock()
         for header, payload, token in self._waiting.pop(peer, []):
             if self.send(peer, header, payload, token) and token is not None:
                 self._receiver.sent(token)
