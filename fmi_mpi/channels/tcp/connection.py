@@ -8,6 +8,7 @@ Rules of this file:
   only while it waits does somebody write the rest.
 - A long payload is written in pieces. While the kernel copies one, the peer cannot take the one before out of the
   socket: pieces of 256 KiB let both ends copy at the same time (1 MiB over loopback: 130 us, in one piece 260 to 340).
+  From 4 MiB on, fewer and larger ones do better (8 MiB: 1.5 ms in pieces of 1 MiB, 2.2 in pieces of 256 KiB).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ __all__ = ["Connection"]
 
 _VIEWS = 1024  # the most that one sendmsg takes (IOV_MAX)
 _PIECE = 1 << 18
+_LARGE_PIECE = 1 << 20
+_LARGE = 1 << 22
 _JOINED = 1 << 10  # bytes up to which joining is faster than a vector
 _LONG = 1 << 14  # payload bytes from which reading the header alone saves more than it costs
 _MEMORY = 8  # frames during which a long one is remembered
@@ -33,20 +36,21 @@ _length_at = struct.Struct("<40xQ").unpack_from
 class _Frame:
     """What the kernel has not taken yet of a frame."""
 
-    __slots__ = ("token", "views")
+    __slots__ = ("piece", "token", "views")
 
-    def __init__(self, views: Iterable[memoryview | bytes], token: object) -> None:
+    def __init__(self, views: Iterable[memoryview | bytes], total: int, token: object) -> None:
         self.views = deque(views)
+        self.piece = _PIECE if total < _LARGE else _LARGE_PIECE
         self.token = token
 
     def write(self, sock: socket.socket) -> bool:
         """Write a piece; True when that was the last. Raises BlockingIOError."""
-        views = self.views
+        views, limit = self.views, self.piece
         size = 0
         piece: list[memoryview | bytes] = []
         for view in views:
-            if size + len(view) > _PIECE:
-                piece.append(memoryview(view)[: _PIECE - size])
+            if size + len(view) > limit:
+                piece.append(memoryview(view)[: limit - size])
                 break
             piece.append(view)
             size += len(view)
@@ -90,7 +94,7 @@ class Connection:
             total = sum(map(len, views))
         queue = self.queue
         if queue or total > _PIECE or len(views) > _VIEWS:
-            queue.append(_Frame(views, token))
+            queue.append(_Frame(views, total, token))
             if len(queue) == 1:
                 self._write()
             return not queue
@@ -100,7 +104,7 @@ class Connection:
             done = 0
         if done == total:
             return True
-        queue.append(_Frame(_after(views, done), token))
+        queue.append(_Frame(_after(views, done), total, token))
         return False
 
     def _write(self) -> None:
