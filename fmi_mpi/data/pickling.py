@@ -85,17 +85,16 @@ class Pickle:
 
     def _dumps_views(self, obj: Any) -> tuple[bytes, list[memoryview]]:
         buffers: list[memoryview] = []
-        threshold = self._threshold
 
         def in_band(buffer: _pickle.PickleBuffer) -> bool:
             view = buffer.raw()
-            if len(view) < threshold:
+            if len(view) < self._threshold:
                 return True
             buffers.append(view)
             return False
 
         given = self._protocol
-        protocol = 5 if given is None else max(given, 5) if given >= 0 else given
+        protocol = given if given == 5 else 5 if given is None else max(given, 5) if given >= 0 else given
         return self._dumps(obj, protocol, buffer_callback=in_band), buffers
 
     def loads_oob(self, data: Any, buffers: Iterable[Any]) -> Any:

@@ -240,10 +240,12 @@ class Engine(Links):
                 if link.owed > self._debt:
                     self.owe(link)
                 buffer = op.buffer
-                if buffer is None or length > len(buffer):
+                if buffer is not None and length > len(buffer):
                     op.deliver(payload, length)
                 else:
-                    if length:
+                    if buffer is None:
+                        op.data = memoryview(bytearray(payload))
+                    elif length:
                         buffer[:length] = payload
                     op.count = length
                     if op.finish is not None:

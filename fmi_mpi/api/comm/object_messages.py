@@ -12,7 +12,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 from fmi_mpi.api.comm.buffered import reserve
-from fmi_mpi.api.comm.core import boundary, check_dest, check_source, complete
+from fmi_mpi.api.comm.core import TAG_LIMIT, boundary, check_dest, check_source, complete
 from fmi_mpi.api.comm.point_to_point import BUFFERED, PointToPoint
 from fmi_mpi.api.message import Message, decode_object
 from fmi_mpi.api.request import Request
@@ -21,7 +21,7 @@ from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, PROC_NULL
 from fmi_mpi.data.message import writable_bytes
 from fmi_mpi.data.pickling import dumps_parts
 from fmi_mpi.engine.frames import FLAG_SYNC
-from fmi_mpi.engine.operations import RecvOp, SendOp
+from fmi_mpi.engine.operations import SENT, RecvOp, SendOp
 from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.communicator import Communicator
 from fmi_mpi.runtime.request import RequestState, nothing_received, nothing_sent
@@ -33,9 +33,9 @@ __all__ = ["ObjectMessages"]
 
 
 def _post_send(comm: Communicator, obj: Any, dest: int, tag: int, mode: int) -> SendOp:
-    check_dest(comm, dest, tag)
-    if dest == PROC_NULL:
-        return nothing_sent()
+    if not (0 <= dest < len(comm.procs) and 0 <= tag <= TAG_LIMIT):
+        check_dest(comm, dest, tag)
+        return nothing_sent()  # to PROC_NULL
     parts, flags = dumps_parts(obj)
     if mode == BUFFERED:
         return reserve(comm, memoryview(b"".join(parts)), dest, tag, flags)
@@ -46,9 +46,10 @@ def _post_send(comm: Communicator, obj: Any, dest: int, tag: int, mode: int) -> 
 
 
 def _post_recv(comm: Communicator, buf: Buffer | int | None, source: int, tag: int) -> RecvOp:
-    check_source(comm, source, tag)
-    if source == PROC_NULL:
-        return nothing_received()
+    if not (0 <= source < len(comm.procs) and 0 <= tag <= TAG_LIMIT):
+        check_source(comm, source, tag)
+        if source == PROC_NULL:
+            return nothing_received()
     return comm.irecv(source, tag, None if buf is None else _memory(buf))
 
 
@@ -78,7 +79,9 @@ class ObjectMessages(PointToPoint):
         """
         try:
             comm = self._state()
-            complete(comm, _post_send(comm, obj, dest, tag, 0))
+            op = _post_send(comm, obj, dest, tag, 0)
+            if op is not SENT:
+                complete(comm, op)
         except MPIError as error:
             self._failed(error)
 
