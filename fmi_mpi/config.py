@@ -85,7 +85,7 @@ TABLE: Final = (
     Setting("channels", "FMI_CHANNELS", _names, ("shm", "tcp"), "Channels to use, in order of preference."),
     Setting("eager_limit", "FMI_EAGER_LIMIT", parse_size, 1 << 20, "Largest payload sent without asking the receiver."),
     Setting("credit", "FMI_CREDIT", parse_size, 16 << 20, "Unexpected bytes that one sender may leave at a receiver."),
-    Setting("spin", "FMI_SPIN", _seconds, 200e-6, "Seconds to spin in a wait before yielding the core."),
+    Setting("spin", "FMI_SPIN", _seconds, 20e-6, "Seconds to spin in a wait before yielding the core."),
     Setting("yield_time", "FMI_YIELD", _seconds, 2e-3, "Seconds to yield in a wait before blocking."),
     Setting("shm_ring", "FMI_SHM_RING", parse_size, 0, "Bytes of a shared-memory ring; 0 chooses by the job's size."),
     Setting("join_timeout", "FMI_JOIN_TIMEOUT", _seconds, 60.0, "Seconds to wait for all ranks to join the job."),

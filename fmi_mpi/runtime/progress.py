@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from os import sched_yield
 from typing import Protocol
 
 from fmi_mpi.channels.base import Channel
@@ -31,13 +32,27 @@ _LOOK = 1 << 8  # idle calls that test, between looks at the control and the tim
 class Waitable(Protocol):
     """Anything with a ``done`` flag that progress sets."""
 
-    done: bool
+    @property
+    def done(self) -> bool: ...
 
 
 class Steppable(Protocol):
     """Work to be continued outside the channels' callbacks."""
 
     def step(self) -> None: ...
+
+
+class _Condition:
+    """A condition as something to wait for; it is not asked again once it was true, for it may take what it finds."""
+
+    def __init__(self, condition: Callable[[], bool]) -> None:
+        self._condition = condition
+        self._met = False
+
+    @property
+    def done(self) -> bool:
+        self._met = self._met or self._condition()
+        return self._met
 
 
 class Progress:
@@ -110,7 +125,7 @@ class Progress:
             if threading.active_count() > 1:
                 time.sleep(0)
             else:
-                os.sched_yield()
+                sched_yield()
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Call ``action`` under the lock, from an MPI call that waits or tests, when so much time has passed."""
@@ -124,12 +139,18 @@ class Progress:
         lock = self.lock
         lock.acquire()  # "with" takes twice as long
         try:
-            if self.spin:
-                self._spin(what)
-            if not what.done:
-                self._wait_politely(lambda: what.done)
+            self._wait(what)
         finally:
             lock.release()
+
+    def _wait(self, what: Waitable) -> None:
+        """Return when ``what`` is done; the lock is held, once, so that it can be given away."""
+        if self.spin:
+            self._spin(what)
+        while not what.done:
+            self._yield(what)
+            if not what.done:
+                self._block()
 
     def _spin(self, what: Waitable) -> None:
         """Poll until ``what`` is done or nothing has happened for a while. In here every call counts."""
@@ -151,33 +172,43 @@ class Progress:
             elif now() > until:
                 return
 
+    def _yield(self, what: Waitable) -> None:
+        """Poll as ``_spin`` does, letting other processes and threads run whenever nothing has happened."""
+        polls, ready, now = self._polls, self.ready, time.perf_counter
+        alone = threading.active_count() == 1
+        until = 0.0
+        while not what.done:
+            moved = False
+            for poll in polls:
+                if poll():
+                    moved = True
+            while ready:
+                ready.popleft().step()
+                moved = True
+            if moved:
+                until = 0.0
+                continue
+            if alone:
+                sched_yield()
+            else:
+                self.lock.release()
+                time.sleep(0)
+                self.lock.acquire()
+            if until == 0.0:
+                until = now() + self.yielding
+            elif now() > until:
+                return
+
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Return when ``condition()``, evaluated under the lock after each poll, is true."""
         with self.lock:
             self.poll()
-            if not condition():
-                self._wait_politely(condition)
+            self._wait(_Condition(condition))
 
     def interrupt(self) -> None:
         """Wake a thread of this process that is blocked in a wait."""
         if self._asleep:
             os.write(self._wake_write, b"!")
-
-    def _wait_politely(self, condition: Callable[[], bool]) -> None:
-        now = time.perf_counter
-        until = now() + self.yielding
-        while not condition():
-            if self.poll():
-                until = now() + self.yielding
-            elif now() < until:
-                self.lock.release()
-                if threading.active_count() > 1:
-                    time.sleep(0)
-                else:
-                    os.sched_yield()
-                self.lock.acquire()
-            else:
-                self._block()
 
     def serve(self, active: Callable[[], bool]) -> None:
         """Do what calls would do as long as nobody calls and ``active()``; for a thread of its own (runtime.background)."""

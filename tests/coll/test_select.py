@@ -23,6 +23,8 @@ def name(collective: str, size: int, nbytes: int = 0, **options: object) -> str:
     [
         ("allreduce", 2, 8, True, "recursive_doubling"),
         ("allreduce", 4, 8 << 10, True, "recursive_doubling"),
+        ("allreduce", 2, 512 << 10, True, "recursive_doubling"),
+        ("allreduce", 4, 1 << 20, True, "ring"),
         ("allreduce", 4, (8 << 10) + 1, True, "rabenseifner"),
         ("allreduce", 6, 1 << 20, True, "ring"),
         ("allreduce", 6, 1 << 20, False, "recursive_doubling"),
@@ -30,7 +32,8 @@ def name(collective: str, size: int, nbytes: int = 0, **options: object) -> str:
         ("reduce", 8, 1 << 20, False, "binomial"),
         ("reduce_scatter", 8, 8, False, "linear"),
         ("bcast", 8, 8, True, "binomial"),
-        ("bcast", 8, 1 << 20, True, "scatter_allgather"),
+        ("bcast", 8, 1 << 20, True, "pipelined"),
+        ("bcast", 16, 1 << 20, True, "scatter_allgather"),
         ("bcast", 8, 64 << 20, True, "pipelined"),
         ("allgather", 8, 8, True, "recursive_doubling"),
         ("allgather", 6, 8, True, "bruck"),

@@ -1,10 +1,10 @@
 """A board: memory in which each of some processes of one host puts what all others may read.
 
 Rules of this file:
-- What a member posts has a stamp, greater with each post. A member's flag is its last stamp; flags lie together, so that
-  one comparison finds any news. Each word has one writer.
+- What a member posts has a stamp, greater with each post. A member's flag is its last stamp, and in the low bits the
+  place of what it has posted; flags lie together, so that one comparison finds any news. Each word has one writer.
 - A post of more than ``inline`` bytes says only where they are: others copy them out of the member's address space.
-- A member's posts with data take turns in two places. A place is used again only when all members have posted after
+- A member's posts with data take turns in several places. A place is used again only when all members have posted after
   what it holds: nobody posts before having read what it wants of its previous round.
 - The maker's memory has no name; members open it by its descriptor, as inboxes, and know it by a nonce.
 - Boards of a process belong to its ``Boards``, which keeps the rounds that are not complete.
@@ -32,7 +32,8 @@ _NONCE: Final = 16
 _PAGE: Final = 4096
 _FLAGS: Final = _PAGE
 _WORD: Final = 8
-_PLACES: Final = 2
+_PLACE_BITS: Final = 3
+_PLACES: Final = 1 << _PLACE_BITS
 _PLACE: Final = 4  # words: stamp, bytes, address if not inline, unused
 _RECORD: Final = struct.Struct("<QQQQ16s")  # a Member
 _RECORD_SIZE: Final = 64
@@ -105,7 +106,8 @@ class Board:
         self.members: list[Member] = []
         self._view = memoryview(self._memory)
         self._words = self._view.cast("Q")
-        self._flag = _FLAGS // _WORD + place
+        self._first_flag = _FLAGS // _WORD
+        self._flag = self._first_flag + place
         self._flags = slice(_FLAGS, _FLAGS + _WORD * size)
         self._asleep = slice(self._flags.stop, self._flags.stop + size)
         self._awake = bytes(size)
@@ -176,7 +178,7 @@ class Board:
         if nbytes:
             turn = self._turn
             if self._used[turn] >= self._floor:
-                self._floor = min(self._unpack(self._memory[self._flags]))
+                self._floor = min(self._unpack(self._memory[self._flags])) >> _PLACE_BITS
                 if self._used[turn] >= self._floor and self._used[turn]:
                     return False
             at = self._heads[self.place] + _PLACE * turn
@@ -189,7 +191,10 @@ class Board:
             words[at + 1] = nbytes
             words[at] = stamp
             self._used[turn] = stamp
-            self._turn = 1 - turn
+            self._turn = (turn + 1) % _PLACES
+            stamp = stamp << _PLACE_BITS | turn
+        else:
+            stamp <<= _PLACE_BITS
         if WEAK:
             self._fence()
         words[self._flag] = stamp
@@ -215,15 +220,15 @@ class Board:
 
     def reached(self, flags: bytes, stamp: int, awaited: Sequence[int] | None) -> bool:
         """The members ``awaited`` (None: all) have posted ``stamp`` or a later one."""
-        stamps = self._unpack(flags)
+        words = self._unpack(flags)
+        least = stamp << _PLACE_BITS
         if awaited is None:
-            lowest = min(stamps)
-            if lowest < stamp:
+            if min(words) < least:
                 return False
-            self._floor = lowest
+            self._floor = stamp
         else:
             for place in awaited:
-                if stamps[place] < stamp:
+                if words[place] < least:
                     return False
         if WEAK:
             self._fence()
@@ -231,17 +236,20 @@ class Board:
 
     def missing(self, stamp: int, awaited: Sequence[int] | None) -> list[int]:
         """Return the processes that have not posted ``stamp`` yet."""
-        stamps = self._unpack(self.flags())
+        words = self._unpack(self.flags())
         places = range(self.size) if awaited is None else awaited
-        return [self.members[place].proc for place in places if stamps[place] < stamp]
+        return [self.members[place].proc for place in places if words[place] >> _PLACE_BITS < stamp]
 
     def _find(self, place: int, stamp: int, expected: int) -> int:
         """Return the index of the head of a member's post; raises MPIError if it is not as expected."""
         words = self._words
-        at = self._heads[place]
+        first = self._heads[place]
+        at = first + _PLACE * (words[self._first_flag + place] & (_PLACES - 1))
         if words[at] != stamp:
-            at += _PLACE
-            if words[at] != stamp:
+            for at in range(first, first + _PLACE * _PLACES, _PLACE):
+                if words[at] == stamp:
+                    break
+            else:
                 raise MPIError(
                     ERR_OTHER,
                     f"rank {place} is not in the same collective: it has called another one, with other arguments, or "
@@ -260,9 +268,7 @@ class Board:
         nbytes = self._words[at + 1]
         if self._words[at + 2] or nbytes > self.inline:
             raise MPIError(ERR_TRUNCATE, f"rank {place} gives {nbytes} bytes to a collective, more than this rank")
-        begin = self._data[place]
-        if at != self._heads[place]:
-            begin += self.inline
+        begin = self._data[place] + (at - self._heads[place]) // _PLACE * self.inline
         return self._view[begin + start : begin + (nbytes if stop is None else min(stop, nbytes))]
 
     def fetch(self, stamp: int, expected: int, place: int, start: int, into: memoryview) -> None:
