@@ -296,7 +296,12 @@ class Engine(Links):
         link.credit += credit
         lane.received = sequence + 1
         matcher = lane.matcher
-        op = matcher.match(source, tag)
+        key = (source, tag)
+        op = None if matcher.wild else matcher.posted.get(key)
+        if type(op) is RecvOp:
+            del matcher.posted[key]
+        else:
+            op = matcher.match(source, tag)
         if op is None:
             message = Message(peer, source, tag, flags, length, number)
             message.arriving = True
@@ -347,7 +352,12 @@ class Engine(Links):
     def end(self, peer: int, token: object) -> None:
         """The payload that ``begin`` gave a place is complete."""
         if type(token) is RecvOp:
-            token.received(token.count)
+            if token.finish is not None or token.buffer is None or token.count > len(token.buffer):
+                token.received(token.count)
+                return
+            token.done = True
+            if token.watcher is not None:
+                token.watcher.completed(token)
         elif type(token) is _Fill:
             if token.header is not None:
                 self.frame(peer, token.header, token.sink)

@@ -13,7 +13,7 @@ import pytest
 from fmi_mpi.channels.conformance import Recorder, connected, header_of, pump
 from fmi_mpi.channels.shm import ShmChannel, barrier
 from fmi_mpi.channels.shm.inbox import WAITING, ring_size
-from fmi_mpi.channels.shm.ring import ADDRESS, CODE, DESCRIPTOR, LENGTH, PAD, REGIONS
+from fmi_mpi.channels.shm.ring import ADDRESS, CODE, DESCRIPTOR, DIRECT_ALWAYS, DIRECT_FROM, LENGTH, PAD, REGIONS
 
 from .subjects import JOB, SECRET, SUBJECTS, subject, write_into_ring
 
@@ -206,6 +206,27 @@ def test_large_payload_does_not_pass_the_ring() -> None:
         pump(channels, lambda: recorders[0].freed == [1], "the payload to be read")
         assert recorders[1].frames == [(0, 1, bytes(payload))]
         assert channels[0]._outgoing[1]._tail - before == 128
+
+
+@pytest.mark.parametrize(
+    ("quick", "length", "direct"),
+    [
+        (True, DIRECT_FROM - 1, False),
+        (True, DIRECT_FROM, True),
+        (False, DIRECT_FROM, False),
+        (False, DIRECT_ALWAYS, True),
+    ],
+)
+def test_direct_copies_begin_where_the_kernel_is_quick(quick: bool, length: int, direct: bool) -> None:
+    with pair() as (channels, recorders):
+        channels[0]._spaces.quick = lambda: quick  # type: ignore[method-assign]
+        acquainted(channels, recorders)
+        payload = memoryview(random.Random(1).randbytes(length))
+        before = channels[0]._outgoing[1]._tail
+        channels[0].send(1, header_of(1, length), payload, 1)
+        pump(channels, lambda: bool(recorders[1].frames), "the payload")
+        assert recorders[1].frames == [(0, 1, bytes(payload))]
+        assert (channels[0]._outgoing[1]._tail - before <= 128) is direct
 
 
 def test_sleeper_is_woken_for_what_another_thread_queues() -> None:
