@@ -4,19 +4,21 @@ Rules of this file:
 - Every setting is read through ``Settings``; ``fmirun --help`` and the README's table come from ``TABLE``.
 - An unknown ``FMI_*`` variable or a malformed value is an error that names the nearest known one.
 - ``FMI_JOB_*`` variables are not settings: they carry a rank's identity from the launcher (``bootstrap``).
+- A channel's URL may hold a password: no message shows it.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fmi_mpi.errors import ConfigError
 
-__all__ = ["TABLE", "Setting", "Settings", "parse_size"]
+__all__ = ["TABLE", "Setting", "Settings", "channel_name", "parse_size", "without_password"]
 
 _UNITS: Final = {
     "": 1,
@@ -56,11 +58,32 @@ def _boolean(text: str) -> bool:
         raise ValueError("expecting 1 or 0") from None
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
-        raise ValueError("expecting names separated by commas")
-    return names
+_SCHEMES: Final = {"rediss": "redis", "valkey": "redis", "valkeys": "redis"}
+_CREDENTIALS: Final = re.compile("://.*@", re.DOTALL)
+_NAME: Final = re.compile("[A-Za-z0-9_-]+")
+
+
+def channel_name(entry: str) -> str:
+    """Return the channel that an entry of ``--channels`` asks for: a name, or a URL such as ``redis://host:6379/0``."""
+    scheme, separator, _ = entry.partition("://")
+    return _SCHEMES.get(scheme, scheme) if separator else entry
+
+
+def without_password(text: str) -> str:
+    """Return a text that holds URLs without the users and passwords in them."""
+    return _CREDENTIALS.sub("://***@", text)
+
+
+def _entries(text: str) -> tuple[str, ...]:
+    entries = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not entries:
+        raise ValueError("expecting names or URLs separated by commas")
+    names = [channel_name(entry) for entry in entries]
+    if not all(map(_NAME.fullmatch, names)):
+        raise ValueError("expecting names or URLs separated by commas; in a password write a comma as %2C")
+    if len(set(names)) < len(names):
+        raise ValueError("expecting each channel once")
+    return entries
 
 
 def _seconds(text: str) -> float:
@@ -82,7 +105,7 @@ class Setting:
 
 
 TABLE: Final = (
-    Setting("channels", "FMI_CHANNELS", _names, ("shm", "tcp"), "Channels to use, in order of preference."),
+    Setting("channels", "FMI_CHANNELS", _entries, ("shm", "tcp"), "Channels to use, in order of preference; a store by its URL."),
     Setting("eager_limit", "FMI_EAGER_LIMIT", parse_size, 1 << 20, "Largest payload sent without asking the receiver."),
     Setting("credit", "FMI_CREDIT", parse_size, 16 << 20, "Unexpected bytes that one sender may leave at a receiver."),
     Setting("spin", "FMI_SPIN", _seconds, 20e-6, "Seconds to spin in a wait before yielding the core."),
@@ -98,7 +121,8 @@ _IDENTITY: Final = "FMI_JOB_"
 class Settings:
     """The settings of this process, read once from ``environ``.
 
-    Attributes are the names in ``TABLE``; ``algorithms`` maps a collective's name to the algorithm that
+    Attributes are the names in ``TABLE``, of which ``channels`` holds names only: ``urls`` maps those that were given
+    by a URL to it. ``algorithms`` maps a collective's name to the algorithm that
     ``FMI_COLL_<COLLECTIVE>`` forces. Raises ConfigError.
     """
 
@@ -130,4 +154,7 @@ class Settings:
             try:
                 setattr(self, found.name, found.parse(text))
             except ValueError as error:
-                raise ConfigError(f"{variable}={text!r}: {error}; {found.help}") from None
+                shown = without_password(text)
+                raise ConfigError(f"{variable}={shown!r}: {error}; {found.help}") from None
+        self.urls = {channel_name(entry): entry for entry in self.channels if "://" in entry}
+        self.channels = tuple(map(channel_name, self.channels))

@@ -36,13 +36,15 @@ class Capabilities:
 
     ``ordered``: frames to one peer arrive in the order sent. ``reliable``: no frame is lost while both ends
     live. ``max_payload``: bytes in one frame, or None. ``publish``: one put can serve many readers, see ``Publisher``.
-    ``latency`` in seconds and ``bandwidth`` in bytes per second are first guesses for the model.
+    ``spin``: what comes comes so soon that it pays to wait for it without leaving the core; the server of a store needs
+    the core itself. ``latency`` in seconds and ``bandwidth`` in bytes per second are first guesses for the model.
     """
 
     ordered: bool = True
     reliable: bool = True
     max_payload: int | None = None
     publish: bool = False
+    spin: bool = True
     latency: float = 1e-5
     bandwidth: float = 1e9
 

@@ -21,6 +21,7 @@ __all__ = ["CHANNELS", "Membership", "create"]
 CHANNELS: Final = {
     "shm": "fmi_mpi.channels.shm",
     "tcp": "fmi_mpi.channels.tcp",
+    "redis": "fmi_mpi.channels.redis",
 }
 """Name -> module that has ``create(membership, receiver) -> Channel``."""
 

@@ -98,6 +98,8 @@ class World:
         if self.size > len(os.sched_getaffinity(0)):
             self.progress.spin = 0.0
             self.progress.patience = -_YIELDS
+        if not any(channel.capabilities.spin for channel in self.channels):
+            self.progress.spin = self.progress.yielding = 0.0
 
     def _emit(self, peer: int, header: bytes, payload: object, token: object) -> bool:
         raise AssertionError("a job of one sends no frames")

@@ -7,10 +7,14 @@ from typing import cast
 
 from fmi_mpi.channels.base import Channel, Receiver
 from fmi_mpi.channels.conformance import Subject
-from fmi_mpi.channels.registry import Membership
+from fmi_mpi.channels.mailbox import MailboxChannel
+from fmi_mpi.channels.mailbox.objects import FRAME
+from fmi_mpi.channels.registry import Membership, create
 from fmi_mpi.channels.shm import ShmChannel
 from fmi_mpi.channels.tcp import TcpChannel
 from fmi_mpi.config import Settings
+
+from .servers import KINDS, shared
 
 __all__ = ["SUBJECTS", "subject", "write_into_ring"]
 
@@ -57,9 +61,25 @@ def without_direct_copies() -> Subject:
     return Subject("shm-no-direct", make, write_into_ring)
 
 
+def seal_noise(channel: Channel, peer: int, data: bytes) -> None:
+    """Put a genuine object into the peer's mailbox that holds these bytes."""
+    cast(MailboxChannel, channel)._outboxes[peer]._put(FRAME, (data,), len(data), None)
+
+
+def over_redis(kind: str, options: str = "") -> Subject:
+    """Redis with this kind of server, started on first use."""
+
+    def make(proc: int, size: int, receiver: Receiver) -> Channel:
+        settings = Settings({"FMI_CHANNELS": f"{shared(kind).url}?patience=2{options}"})
+        return create("redis", Membership(proc, size, JOB, SECRET, settings), receiver)
+
+    return Subject(f"redis-{kind}" if kind != "redis" else "redis", make, seal_noise)
+
+
 SUBJECTS = (
     subject("shm"),
     without_direct_copies(),
     subject("shm", "shm-small-ring", FMI_SHM_RING="4KiB"),
     subject("tcp"),
+    *map(over_redis, KINDS),
 )

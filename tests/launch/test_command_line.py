@@ -75,7 +75,9 @@ def test_bad_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line:
     [
         (["--bogus", "sh"], "fmirun: unknown option --bogus"),
         (["--env", "FMI_CHANELS=tcp", "sh"], "the nearest known one is FMI_CHANNELS"),
-        (["--channels", ",", "sh"], "expecting names separated by commas"),
+        (["--channels", ",", "sh"], "expecting names or URLs separated by commas"),
+        (["--channels", "tcp,redis://h,rediss://i", "sh"], "expecting each channel once"),
+        (["--channels", "redis://u:a,b@h", "sh"], "FMI_CHANNELS='redis://***@h': expecting"),
     ],
 )
 def test_bad_input_has_exit_code_2(

