@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -118,6 +119,21 @@ def test_cut_connections_lose_and_double_nothing(kind: str) -> None:
         for recorder in recorders:
             check_frames(recorder, range(count))
             assert not recorder.gone
+
+
+@pytest.mark.parametrize("number", [0, 2], ids=["small", "large"])
+def test_a_send_on_a_broken_connection_does_not_fail(number: int) -> None:
+    with pair(shared(ANY).url) as (channels, recorders):
+        numbers = range(number, number + 9, 4)
+        for line in (store(channels[0])._writer, store(channels[0])._reader):
+            sock = line.connection._sock
+            assert sock is not None
+            sock.shutdown(socket.SHUT_RDWR)
+        for single in numbers:
+            send(channels[0], 1, range(single, single + 1))
+        pump(channels, lambda: len(recorders[1].frames) >= len(numbers), "all frames")
+        assert [frame[1] for frame in recorders[1].frames] == list(numbers)
+        assert not recorders[1].gone
 
 
 def test_a_server_that_hangs_for_a_while_does_no_harm() -> None:

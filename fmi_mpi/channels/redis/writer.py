@@ -85,13 +85,13 @@ class Writer(Line):
             return False
         try:
             done = self.connection.write(command.parts)
+            if done == command.size:
+                self._unwritten.pop()
+                return True
+            self._written = done
+            self.writable()
         except OSError:
-            return False  # the next poll sees it, too
-        if done == command.size:
-            self._unwritten.pop()
-            return True
-        self._written = done
-        self.writable()
+            pass  # the next poll sees it, too
         return False
 
     def writable(self) -> None:
