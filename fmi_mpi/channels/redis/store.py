@@ -56,7 +56,7 @@ class RedisStore:
         self._box = ""
         self._failure = ""
         self._closed = False
-        self._opening = False
+        self._quiet = False
         self._prefixes: dict[str, bytes] = {}
         self._stored_ids: dict[str, tuple[int, int]] = {}
         self._watched: set[str] = set()
@@ -73,7 +73,7 @@ class RedisStore:
         self._box = box
         self._events = events
         self._reader.attach(box, events)
-        self._opening = True
+        self._quiet = True
         made: list[object] = []
         self._ask(lambda value: None, "XADD", box, "MAXLEN", "=", "0", "*", "o", "")
         self._ask(made.append, "EXPIRE", box, str(self._server.ttl))
@@ -91,7 +91,7 @@ class RedisStore:
                     f"redis: {self._server.label}: {reason}; see that a Redis or Valkey server can be "
                     "reached at the address that --channels gives"
                 )
-        self._opening = False
+        self._quiet = False
         self._writer.backoff = self._reader.backoff = None
 
     def exist(self, boxes: Collection[str]) -> Collection[str]:
@@ -167,6 +167,7 @@ class RedisStore:
     def close(self) -> None:
         if self._closed:
             return
+        self._quiet = True
         if self._box and not self._failure:
             for command in self._writer.commands:
                 command.ticket = None
@@ -239,11 +240,11 @@ class RedisStore:
     def _fail(self, reason: str) -> None:
         if self._failure:
             return
-        self._failure = f"{self._server.label}: {reason}" if not self._opening else reason
+        self._failure = f"{self._server.label}: {reason}" if not self._quiet else reason
         for line in (self._writer, self._reader):
             line.drop()
         self._writer.commands.clear()
-        if not self._opening:
+        if not self._quiet:
             self._events.broken(self._failure)
 
     def _shut(self) -> None:
