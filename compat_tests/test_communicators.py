@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -235,3 +236,31 @@ def test_intercommunicator(MPI: Any, comm: Any, record: Any) -> None:
     record(about(MPI, merged))
     for one in (merged, between, local):
         one.Free()
+
+
+def test_threads_create_groups_apart(MPI: Any, comm: Any, record: Any) -> None:
+    """Calls that run at the same time are told apart by their tags, in whatever order they come."""
+    made: dict[int, Any] = {}
+    orders = ((3, 4), (4, 3)) if comm.Get_rank() % 2 else ((4, 3), (3, 4))
+
+    def create(tags: tuple[int, ...]) -> None:
+        for tag in tags:
+            made[tag] = comm.Create_group(comm.Get_group(), tag)
+
+    if MPI.Query_thread() != MPI.THREAD_MULTIPLE:
+        pytest.skip("needs MPI_THREAD_MULTIPLE")
+    threads = [threading.Thread(target=create, args=(order[:1],)) for order in orders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for tag in (3, 4):
+        assert made[tag].allgather(tag) == [tag] * comm.Get_size()
+        made[tag].Free()
+
+
+@pytest.mark.parametrize("tag", [-1, -5])
+def test_group_with_a_wrong_tag(MPI: Any, comm: Any, tag: int, record: Any) -> None:
+    with pytest.raises(MPI.Exception) as caught:
+        comm.Create_group(comm.Get_group(), tag)
+    record(caught.value.Get_error_class() == MPI.ERR_TAG)

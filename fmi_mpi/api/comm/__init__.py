@@ -105,7 +105,7 @@ class Intracomm(Comm, Scans, Topologies, Bridges, Meeting):
             tag: tells simultaneous calls of several threads apart.
         """
         comm = self._state()
-        context = create_group(comm, group)
+        context = create_group(comm, group, tag)
         if context is None:
             return Intracomm()
         new: Intracomm = self._new(comm, context, group._state().procs)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fmi_mpi.api.attributes import copy_attributes, delete_attributes
-from fmi_mpi.api.comm.core import CommCore, boundary, c_int, complete
+from fmi_mpi.api.comm.core import TAG_LIMIT, CommCore, boundary, c_int, complete, mistake
 from fmi_mpi.api.errhandler import inherited
 from fmi_mpi.api.group import Group
 from fmi_mpi.api.info import INFO_NULL, Info, InfoImpl
@@ -31,6 +31,7 @@ from fmi_mpi.constants import (
     ERR_ARG,
     ERR_COMM,
     ERR_GROUP,
+    ERR_TAG,
     IDENT,
     SIMILAR,
     UNDEFINED,
@@ -308,9 +309,12 @@ def _members(comm: Communicator, group: Group) -> tuple[int, ...]:
     return procs
 
 
-def create_group(comm: Communicator, group: Group) -> int | None:
+def create_group(comm: Communicator, group: Group, tag: int) -> int | None:
     """Agree on a context among the members of a group only; None outside of it."""
+    if not 0 <= tag <= TAG_LIMIT:
+        raise mistake(ERR_TAG, tag, f"tag {tag} is not between 0 and {TAG_LIMIT}")
     procs = _members(comm, group)
+    tag = -2 - tag % (TAG_LIMIT - 1)  # below all that other calls use
     if comm.world.proc not in procs:
         return None
     leader = comm.local.index(procs[0])
@@ -319,7 +323,7 @@ def create_group(comm: Communicator, group: Group) -> int | None:
     if comm.rank == leader:
         word[0] = comm.world.new_context()
         for proc in procs[1:]:
-            complete(comm, comm.isend(comm.local.index(proc), GROUP_TAG, data, len(data), space=INTERNAL))
+            complete(comm, comm.isend(comm.local.index(proc), tag, data, len(data), space=INTERNAL))
     else:
-        complete(comm, comm.irecv(leader, GROUP_TAG, data, space=INTERNAL))
+        complete(comm, comm.irecv(leader, tag, data, space=INTERNAL))
     return int(word[0])

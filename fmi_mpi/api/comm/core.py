@@ -29,7 +29,17 @@ from fmi_mpi.engine.operations import Operation
 from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.communicator import Communicator
 
-__all__ = ["TAG_LIMIT", "CommCore", "boundary", "c_int", "check_dest", "check_root", "check_source", "complete"]
+__all__ = [
+    "TAG_LIMIT",
+    "CommCore",
+    "boundary",
+    "c_int",
+    "check_dest",
+    "check_root",
+    "check_source",
+    "complete",
+    "mistake",
+]
 
 TAG_LIMIT = (1 << 31) - 1
 """The largest tag (attribute TAG_UB)."""
