@@ -220,9 +220,10 @@ def _imports(peers: Sequence[Peer], rounds: int) -> list[Result]:
     """Measure the import beyond numpy, in a process without a launcher, in turns."""
     several = {(peer.family, peer.module): peer for peer in peers if peer.module.endswith(".MPI")}.values()
     figures: dict[Peer, list[float]] = {peer: [] for peer in several}
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for _, peer in itertools.product(range(min(rounds, 7) + 1), several):
         command = [str(peer.python), "-c", _IMPORT.format(module=peer.module)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True, timeout=60)
         figures[peer].append(float(done.stdout.split()[-1]))
     return [_result("import", 1, 0, peer, times[1:]) for peer, times in figures.items()]
 
