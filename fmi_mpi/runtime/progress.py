@@ -68,6 +68,7 @@ class Progress:
         self.spin = spin
         self.yielding = yielding
         self.patience = _PATIENCE
+        self.spread: Callable[[], None] = lambda: None
         self._changed = threading.Condition(self.lock)
         self._channels: Sequence[Channel] = ()
         self._polls: tuple[Callable[[], bool], ...] = ()
@@ -196,6 +197,7 @@ class Progress:
                 self.lock.acquire()
             if until == 0.0:
                 until = now() + self.yielding
+                self.spread()
             elif now() > until:
                 return
 

@@ -30,6 +30,7 @@ from fmi_mpi.engine.onesided import OneSided
 from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.background import Background
 from fmi_mpi.runtime.communicator import Communicator
+from fmi_mpi.runtime.placement import Spreader
 from fmi_mpi.runtime.progress import Progress
 from fmi_mpi.runtime.router import HOST, Router
 
@@ -98,6 +99,7 @@ class World:
         if self.size > len(os.sched_getaffinity(0)):
             self.progress.spin = 0.0
             self.progress.patience = -_YIELDS
+            self.progress.spread = Spreader(self.proc)
         if not any(channel.capabilities.spin for channel in self.channels):
             self.progress.spin = self.progress.yielding = 0.0
 
