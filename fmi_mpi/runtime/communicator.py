@@ -39,6 +39,9 @@ _NUMBER_LIMIT = 1 << 30
 _SETTLED = 2
 """Collectives after which a communicator is worth a board."""
 
+_OFTEN = 63
+"""Collectives on a board, less one, between looks at where this rank runs: they may never wait in ``Progress``."""
+
 Select = Callable[..., Run]
 """Of ``Selector``'s form."""
 
@@ -164,6 +167,8 @@ class Communicator:
             number = self.number
             self.number = number + 1
             schedule = Schedule(self, number, steps, finish)
+            if not number & _OFTEN:
+                progress.spread()
             with progress.lock:
                 self.line.append(schedule)  # type: ignore[union-attr]
                 schedule.patience = progress.patience
