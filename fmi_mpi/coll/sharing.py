@@ -28,15 +28,29 @@ def fold_views(share: Share, peers: Sequence[int], into: memoryview, kernel: Ker
 
 
 def fold_fetched(
-    ranks: Ranks, share: Share, peers: Sequence[int], into: memoryview, kernel: Kernel, start: int = 0
+    ranks: Ranks,
+    share: Share,
+    peers: Sequence[int],
+    into: memoryview,
+    kernel: Kernel,
+    start: int = 0,
+    fresh: bool = True,
 ) -> Schedule[None]:
-    """Do what ``fold_views`` does, for shares of any size; ``into`` is not what this rank shares."""
+    """Do what ``fold_views`` does, for shares of any size; ``into`` is not what this rank shares.
+
+    Args:
+        fresh: ``into`` has nothing yet; otherwise what ``peers`` have shared is reduced into what it has.
+    """
     spare = ranks.scratch(min(PIECE, len(into)) // kernel.granule * kernel.granule or kernel.granule)
+    order = tuple(reversed(peers))
     for first in range(0, len(into), len(spare)):
         total = into[first : first + len(spare)]
-        yield Fetch(share, peers[-1], start + first, total)
-        for peer in reversed(peers[:-1]):
-            part = spare[: len(total)]
+        part = spare[: len(total)]
+        rest = order
+        if fresh:
+            yield Fetch(share, order[0], start + first, total)
+            rest = order[1:]
+        for peer in rest:
             yield Fetch(share, peer, start + first, part)
             kernel(part, total)
 
@@ -50,19 +64,14 @@ def fold_part(
     size, rank = ranks.size, ranks.rank
     if len(send) <= INLINE:
         fold_views(share, range(size), into, kernel, start)
-    elif not kernel.commutative:
+    elif kernel.commutative:
+        into[:] = send[start : start + len(into)]
+        others = (*reversed(range(rank)), *reversed(range(rank + 1, size)))  # in the end the next rank comes first
+        yield from fold_fetched(ranks, share, others, into, kernel, start, fresh=False)
+    else:
         total = ranks.scratch(len(into))
         yield from fold_fetched(ranks, share, range(size), total, kernel, start)
         into[:] = total
-    else:
-        into[:] = send[start : start + len(into)]
-        spare = ranks.scratch(min(PIECE, len(into)) // kernel.granule * kernel.granule or kernel.granule)
-        for first in range(0, len(into), len(spare)):
-            total = into[first : first + len(spare)]
-            part = spare[: len(total)]
-            for peer in (*range(rank + 1, size), *range(rank)):
-                yield Fetch(share, peer, start + first, part)
-                kernel(part, total)
 
 
 def collect(share: Share, blocks: Iterable[tuple[int, memoryview]]) -> Schedule[None]:

@@ -40,7 +40,7 @@ _SETTLED = 2
 """Collectives after which a communicator is worth a board."""
 
 _OFTEN = 63
-"""Collectives on a board, less one, between looks at where this rank runs: they may never wait in ``Progress``."""
+"""Collectives, less one, between looks at where this rank runs: those on a board may never wait in ``Progress``."""
 
 Select = Callable[..., Run]
 """Of ``Selector``'s form."""
@@ -142,11 +142,19 @@ class Communicator:
 
     # -- collectives -------------------------------------------------------------------------------------------
 
-    def start(self, steps: Steps[Any], finish: Callable[[Any], Any] | None = None) -> Schedule:
-        """Start a collective; ``finish`` maps the generator's result to the schedule's."""
+    def start(self, steps: Steps[Any], finish: Callable[[Any], Any] | None = None, patience: int = 0) -> Schedule:
+        """Start a collective.
+
+        Args:
+            finish: maps the generator's result to the schedule's. patience: see ``runtime.schedule.Schedule``.
+        """
         number = self.number
         self.number = number + 1
         schedule = Schedule(self, number, steps, finish)
+        if patience:
+            schedule.patience = patience
+            if not number & _OFTEN:
+                self.world.progress.spread()
         line = self.line
         with self.world.progress.lock:
             if line is None:
@@ -160,20 +168,8 @@ class Communicator:
     def run(self, steps: Steps[Any], finish: Callable[[Any], Any] | None = None) -> Any:
         """Run a collective to its end and return its result; raises its error."""
         progress = self.world.progress
-        if self.board is None or self.line:
-            schedule = self.start(steps, finish)
-            progress.wait(schedule)
-        else:
-            number = self.number
-            self.number = number + 1
-            schedule = Schedule(self, number, steps, finish)
-            if not number & _OFTEN:
-                progress.spread()
-            with progress.lock:
-                self.line.append(schedule)  # type: ignore[union-attr]
-                schedule.patience = progress.patience
-                schedule.step()
-            progress.wait(schedule)
+        schedule = self.start(steps, finish, progress.patience)
+        progress.wait(schedule)
         if schedule.error or schedule.failure is not None:
             schedule.check()
         return schedule.result

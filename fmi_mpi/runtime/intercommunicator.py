@@ -43,6 +43,6 @@ class Intercommunicator(Communicator):
             self._union = Communicator(self.world, self.context, first + second)
         return self._union
 
-    def start(self, steps: Steps[Any], finish: Callable[[Any], Any] | None = None) -> Schedule:
+    def start(self, steps: Steps[Any], finish: Callable[[Any], Any] | None = None, patience: int = 0) -> Schedule:
         """Start a collective, whose steps are those of the union."""
-        return self.union.start(steps, finish)
+        return self.union.start(steps, finish, patience)

@@ -149,3 +149,19 @@ def test_who_has_news_does_not_fall_asleep() -> None:
         members[1].share(1, NONE, (), Word())
         assert not channels[0].arm()
         channels[0].disarm()
+
+
+def test_a_round_that_fails_during_sleep_leaves_nobody_to_be_woken() -> None:
+    with boards(3) as (channels, members):
+        word = Word()
+        assert not members[0].share(1, NONE, None, word)
+        channels[0].poll()
+        assert channels[0].arm()
+        channels[0].desert(2, "gone")
+        channels[0].disarm()
+        assert word.said == ["gone"]
+        poller = select.poll()
+        for fd, mask in channels[0].descriptors():
+            poller.register(fd, mask)
+        members[1].share(1, NONE, (), Word())
+        assert not poller.poll(0)

@@ -26,7 +26,7 @@ from fmi_mpi.channels.shm.memory import AddressSpaces, address_of
 from fmi_mpi.constants import ERR_COUNT, ERR_OTHER, ERR_TRUNCATE
 from fmi_mpi.errors import MPIError
 
-__all__ = ["Board", "Host", "Member"]
+__all__ = ["Board", "Host", "Meeting", "Member"]
 
 _NONCE: Final = 16
 _PAGE: Final = 4096
@@ -57,16 +57,8 @@ class Host(Protocol):
     introduce: Callable[[Member], bool]
     wake: Callable[[Sequence[int]], None]
 
-    def wait(
-        self,
-        board: Board,
-        stamp: int,
-        data: memoryview,
-        awaited: Sequence[int] | None,
-        posted: bool,
-        done: Callable[[str], None],
-    ) -> None:
-        """Look at the board from now on."""
+    def wait(self, meeting: Meeting) -> None:
+        """Look at the meeting's board from now on."""
 
 
 class Board:
@@ -166,7 +158,7 @@ class Board:
                     flags = now
                     if self.reached(flags, stamp, awaited):
                         return True
-        self._host.wait(self, stamp, data, awaited, posted, done)
+        self._host.wait(Meeting(self, stamp, data, awaited, posted, done))
         return False
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -268,8 +260,12 @@ class Board:
         nbytes = self._words[at + 1]
         if self._words[at + 2] or nbytes > self.inline:
             raise MPIError(ERR_TRUNCATE, f"rank {place} gives {nbytes} bytes to a collective, more than this rank")
+        return self._inline(place, at, start, nbytes if stop is None else min(stop, nbytes))
+
+    def _inline(self, place: int, at: int, start: int, stop: int) -> memoryview:
+        """Return bytes of the post whose head is at ``at``."""
         begin = self._data[place] + (at - self._heads[place]) // _PLACE * self.inline
-        return self._view[begin + start : begin + (nbytes if stop is None else min(stop, nbytes))]
+        return self._view[begin + start : begin + stop]
 
     def fetch(self, stamp: int, expected: int, place: int, start: int, into: memoryview) -> None:
         """See ``channels.base.Board``."""
@@ -278,7 +274,7 @@ class Board:
         if start + len(into) > nbytes:
             raise MPIError(ERR_COUNT, f"rank {place} gives {nbytes} bytes, {start + len(into)} are asked for")
         if not address:
-            into[:] = self.view(stamp, -1, place, start, start + len(into))
+            into[:] = self._inline(place, at, start, start + len(into))
             return
         try:
             self._host.spaces.pull_one(self.members[place].pid, address_of(into), address + start, len(into))
@@ -294,3 +290,57 @@ class Board:
             self._memory.close()
         except BufferError:
             pass
+
+
+class Meeting:
+    """A round on a board that is not complete yet.
+
+    ``done`` is called with nothing when it is, or with the reason when it cannot be any more.
+    """
+
+    __slots__ = ("_awaited", "_data", "_done", "_flags", "_posted", "_stamp", "board")
+
+    def __init__(
+        self,
+        board: Board,
+        stamp: int,
+        data: memoryview,
+        awaited: Sequence[int] | None,
+        posted: bool,
+        done: Callable[[str], None],
+    ) -> None:
+        self.board = board
+        self._stamp = stamp
+        self._data = data
+        self._awaited = awaited
+        self._posted = posted
+        self._done = done
+        self._flags = b""
+
+    def look(self) -> bool:
+        """See whether the round is complete; then it has told so."""
+        flags = self.board.flags()
+        if flags == self._flags:
+            return False
+        self._flags = flags
+        if not self._posted:
+            if not self.board.post(self._stamp, self._data):
+                return False
+            self._posted = True
+            self._flags = flags = self.board.flags()
+        if self.board.reached(flags, self._stamp, self._awaited):
+            self._done("")
+            return True
+        return False
+
+    def moved(self) -> bool:
+        """There may be news since the last look."""
+        return self.board.flags() != self._flags
+
+    def lost(self, proc: int, reason: str) -> bool:
+        """A process is gone: fail if it is waited for."""
+        needed = self._awaited if self._posted else None
+        if proc not in self.board.missing(self._stamp, needed):
+            return False
+        self._done(reason)
+        return True

@@ -11,66 +11,12 @@ from collections.abc import Callable, Sequence
 from weakref import WeakSet
 
 from fmi_mpi.channels.base import Address, ChannelError
-from fmi_mpi.channels.shm.board import Board, Member
+from fmi_mpi.channels.shm.board import Board, Meeting, Member
 from fmi_mpi.channels.shm.memory import AddressSpaces
 
 __all__ = ["Boards"]
 
 _NONCE_SIZE = 16
-
-
-class Meeting:
-    """A round on a board that is not complete yet.
-
-    ``done`` is called with nothing when it is, or with the reason when it cannot be any more.
-    """
-
-    __slots__ = ("_awaited", "_data", "_done", "_flags", "_posted", "_stamp", "board")
-
-    def __init__(
-        self,
-        board: Board,
-        stamp: int,
-        data: memoryview,
-        awaited: Sequence[int] | None,
-        posted: bool,
-        done: Callable[[str], None],
-    ) -> None:
-        self.board = board
-        self._stamp = stamp
-        self._data = data
-        self._awaited = awaited
-        self._posted = posted
-        self._done = done
-        self._flags = b""
-
-    def look(self) -> bool:
-        """See whether the round is complete; then it has told so."""
-        flags = self.board.flags()
-        if flags == self._flags:
-            return False
-        self._flags = flags
-        if not self._posted:
-            if not self.board.post(self._stamp, self._data):
-                return False
-            self._posted = True
-            self._flags = flags = self.board.flags()
-        if self.board.reached(flags, self._stamp, self._awaited):
-            self._done("")
-            return True
-        return False
-
-    def moved(self) -> bool:
-        """There may be news since the last look."""
-        return self.board.flags() != self._flags
-
-    def lost(self, proc: int, reason: str) -> bool:
-        """A process is gone: fail if it is waited for."""
-        needed = self._awaited if self._posted else None
-        if proc not in self.board.missing(self._stamp, needed):
-            return False
-        self._done(reason)
-        return True
 
 
 class Boards:
@@ -99,6 +45,7 @@ class Boards:
         self._nudge = nudge
         self._member = member
         self._boards: WeakSet[Board] = WeakSet()
+        self._asleep: list[Board] = []
 
     def make(self, size: int, inline: int) -> Board:
         """Make a board; see ``channels.base.Publisher``."""
@@ -125,18 +72,26 @@ class Boards:
         self._boards.add(board)
         return board
 
-    def wait(
-        self,
-        board: Board,
-        stamp: int,
-        data: memoryview,
-        awaited: Sequence[int] | None,
-        posted: bool,
-        done: Callable[[str], None],
-    ) -> None:
-        """Look at the board from now on."""
-        self.meetings.append(Meeting(board, stamp, data, awaited, posted, done))
+    def wait(self, meeting: Meeting) -> None:
+        """Look at the meeting's board from now on."""
+        self.meetings.append(meeting)
         self._nudge()
+
+    def moved(self) -> bool:
+        """There may be news since the last look."""
+        return any(meeting.moved() for meeting in self.meetings)
+
+    def arm(self) -> None:
+        """This process is about to sleep: let those wake it who post what it waits for."""
+        self._asleep = [meeting.board for meeting in self.meetings]
+        for board in self._asleep:
+            board.sleep(True)
+
+    def disarm(self) -> None:
+        """The sleep is over."""
+        for board in self._asleep:
+            board.sleep(False)
+        self._asleep = []
 
     def look(self) -> bool:
         """End the rounds that are complete; True if any was."""
@@ -156,5 +111,6 @@ class Boards:
     def close(self) -> None:
         """Leave all boards."""
         self.meetings.clear()
+        self._asleep.clear()
         for board in self._boards:
             board.release()

@@ -140,8 +140,7 @@ class ShmChannel:
         self._inbox.words[ASLEEP] = 1
         for outgoing in self._busy:
             outgoing.arm()
-        for meeting in self._meetings:
-            meeting.board.sleep(True)
+        self._boards.arm()
         self._fence()
         if self._enrolled:
             barrier.expedite()
@@ -149,7 +148,7 @@ class ShmChannel:
             self._memory[self._arrivals] != self._board
             or any(outgoing.moved() for outgoing in self._busy)
             or any(incoming.moved() for incoming in self._stalled)
-            or any(meeting.moved() for meeting in self._meetings)
+            or self._boards.moved()
         )
 
     def disarm(self) -> None:
@@ -157,8 +156,7 @@ class ShmChannel:
         self._inbox.words[ASLEEP] = 0
         for outgoing in self._busy:
             outgoing.disarm()
-        for meeting in self._meetings:
-            meeting.board.sleep(False)
+        self._boards.disarm()
         self._idle = 1  # the next poll that finds nothing looks at the doorbell
 
     def descriptors(self) -> Sequence[tuple[int, int]]:
