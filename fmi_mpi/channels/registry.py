@@ -16,7 +16,7 @@ from fmi_mpi.channels.base import Channel, Receiver
 from fmi_mpi.config import Settings
 from fmi_mpi.errors import ConfigError
 
-__all__ = ["CHANNELS", "Membership", "create"]
+__all__ = ["CHANNELS", "NEEDS", "Membership", "create"]
 
 CHANNELS: Final = {
     "shm": "fmi_mpi.channels.shm",
@@ -24,6 +24,9 @@ CHANNELS: Final = {
     "redis": "fmi_mpi.channels.redis",
 }
 """Name -> module that has ``create(membership, receiver) -> Channel``."""
+
+NEEDS: Final[dict[str, tuple[str, ...]]] = {}
+"""Name -> packages beyond numpy that the channel loads when it is used."""
 
 
 @dataclass(frozen=True)

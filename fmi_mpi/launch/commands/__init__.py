@@ -1,0 +1,1 @@
+"""The commands of ``fmi-mpi``, a file each; see ``launch.tools``."""
