@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["NOTHING", "Frames", "log_ceil", "log_floor"]
+__all__ = ["NOTHING", "Frames", "Requests", "log_ceil", "log_floor"]
 
 
 class Frames(NamedTuple):
@@ -31,6 +31,27 @@ class Frames(NamedTuple):
 
 
 NOTHING = Frames(0, 0, 0, 0)
+
+
+class Requests(NamedTuple):
+    """What one collective in ``coll.via_store`` asks of a store, without the looks for what is not there yet."""
+
+    puts: int
+    """Objects put by all ranks together."""
+    gets: int
+    """Objects, or blocks of objects, fetched by all ranks together."""
+    counts: int
+    """Times that a rank has counted itself in at a barrier."""
+    put_bytes: int
+    """Payload bytes put by all ranks together."""
+    got_bytes: int
+    """Payload bytes fetched by all ranks together."""
+    rounds: int
+    """Requests on the longest chain of dependent ones; the gets of one yield go out together."""
+    busiest: int
+    """Bytes put or fetched, whichever is more, by the rank for which this is most."""
+    busiest_requests: int
+    """Requests made by the rank that makes most of them."""
 
 
 def log_ceil(size: int) -> int:
