@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
-__all__ = ["Backoff"]
+from fmi_mpi.channels.base import ChannelError
+
+__all__ = ["Backoff", "Passing", "persist"]
+
+_T = TypeVar("_T")
 
 _FIRST = 0.02
 _LONGEST = 1.0
@@ -27,3 +34,24 @@ class Backoff:
         self.due = now + self._pause * random.uniform(0.5, 1.0)
         self._pause = min(2 * self._pause, _LONGEST)
         return now < self.until
+
+
+class Passing(Exception):
+    """The store cannot do it now, but may soon; the message says why."""
+
+
+def persist(attempt: Callable[[], _T], patience: float, closing: threading.Event) -> _T:
+    """Attempt something until it does not raise Passing any more; after ``patience`` seconds that is a ChannelError.
+
+    Args:
+        closing: set when nobody waits for it any more.
+    """
+    backoff = Backoff(patience)
+    while True:
+        try:
+            return attempt()
+        except Passing as error:
+            if not backoff.failed():
+                raise ChannelError(f"{error}, for {patience:g} s") from error
+            if closing.wait(backoff.due - time.monotonic()):
+                raise ChannelError("closed meanwhile") from error

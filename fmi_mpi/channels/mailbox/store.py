@@ -9,8 +9,9 @@ Rules of this file:
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 __all__ = ["Events", "Store", "Usage"]
@@ -18,11 +19,32 @@ __all__ = ["Events", "Store", "Usage"]
 
 @dataclass(slots=True)
 class Usage:
-    """What the store will be billed for: requests, bytes written and bytes read."""
+    """What the store will be billed for: requests by kind, bytes written and bytes read.
 
-    requests: int = 0
+    ``empty``: listings that found nothing, which ``list`` does not count. ``other``: what is none of the others.
+    """
+
+    put: int = 0
+    get: int = 0
+    list: int = 0
+    delete: int = 0
+    empty: int = 0
+    other: int = 0
     written: int = 0
     read: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return self.put + self.get + self.list + self.delete + self.empty + self.other
+
+    def count(self, kind: str, written: int = 0, read: int = 0) -> None:
+        """Count a request, from any thread."""
+        with self._lock:
+            setattr(self, kind, getattr(self, kind) + 1)
+            self.written += written
+            self.read += read
 
 
 class Events(Protocol):

@@ -86,7 +86,7 @@ class Reader(Line):
         """Ask for what comes after the last object, and for the removal of what has been read."""
         ident = b"%d-%d" % self.last
         command = b"%b$%d\r\n%b\r\n" % (self._prefix, len(ident), ident)
-        self._usage.requests += 1
+        self._usage.list += 1
         if self._read_count >= _TRIM_COUNT or self._read_bytes >= _TRIM_BYTES:
             command = self.trim() + command
             self._extra += 1
@@ -97,7 +97,7 @@ class Reader(Line):
     def trim(self) -> bytes:
         """Return the command that removes what has been read."""
         self._read_count = self._read_bytes = 0
-        self._usage.requests += 1
+        self._usage.delete += 1
         return pack("XTRIM", self.box, "MINID", "=", b"%d-%d" % (self.last[0], self.last[1] + 1))
 
     def divert(self) -> None:

@@ -120,7 +120,7 @@ class RedisStore:
         if self._failure:
             return False
         usage = self.usage
-        usage.requests += 1
+        usage.put += 1
         usage.written += length
         prefix = self._prefixes.get(box)
         if prefix is None:
@@ -260,7 +260,7 @@ class RedisStore:
 
     def _ask(self, answered: Callable[[Any], object], *words: str) -> None:
         """Ask something of the server besides objects."""
-        self.usage.requests += 1
+        self.usage.other += 1
 
         def tell(_: Command, value: Any) -> None:
             answered(value)
