@@ -4,6 +4,8 @@ Rules of this file:
 - Joining has three parts: the constructor claims the rank (cheap, at import), ``publish`` makes this rank's
   channel addresses known, ``table`` gives everybody's (waits, so it is called on first communication only).
 - Nothing here interprets a record: it is a JSON-compatible dict that the runtime writes and reads.
+- ``signal`` carries a channel's few bytes to another rank before, or beside, any channel between the two: it is how both
+  ends of a connection through NATs agree to start at once. It is no way for data.
 - A bootstrap is not thread-safe: the runtime calls it under its own lock. A forked child must not use it.
 """
 
@@ -30,15 +32,16 @@ class Identity:
 
 @dataclass(frozen=True)
 class Event:
-    """News from the job's control: ``kind`` is "abort" (the job ends) or "lost" (``rank`` is gone).
+    """News from the job's control: ``kind`` is "abort" (the job ends), "lost" (``rank`` is gone) or "signal".
 
-    ``rank`` is -1 when no rank is to blame, such as when the launcher is gone.
+    ``rank`` is -1 when no rank is to blame, such as when the launcher is gone. A signal is ``data`` from ``rank``.
     """
 
     kind: str
     rank: int
-    message: str
+    message: str = ""
     code: int = 1
+    data: Record | None = None
 
 
 class Bootstrap(Protocol):
@@ -48,6 +51,12 @@ class Bootstrap(Protocol):
 
     directory: str | None
     """A private directory (mode 0700) that all ranks of this host share and that vanishes with the job, or None."""
+
+    spans_hosts: bool
+    """Ranks may be on other hosts: who listens must do so beyond the loopback address."""
+
+    reflectors: Sequence[tuple[str, int]]
+    """Two ports of one host that tell who connects the endpoint it is seen at (``bootstrap.reflector``), or none."""
 
     def publish(self, record: Record) -> None:
         """Make this rank's record known. Does not wait for others."""
@@ -64,6 +73,12 @@ class Bootstrap(Protocol):
 
     def events(self) -> Sequence[Event]:
         """Return news without blocking."""
+
+    def signal(self, rank: int, message: Record) -> None:
+        """Send a message of at most a few kilobytes to another rank, which gets it as an event. Does not wait.
+
+        It may be lost, if that rank has not claimed its place yet or has left; messages to one rank stay in order.
+        """
 
     def abort(self, code: int, message: str) -> None:
         """Ask that all ranks be ended with exit code ``code``. Returns; the caller then exits itself.

@@ -3,6 +3,7 @@
 Rules of this file:
 - ``claim.N`` names the process that is rank N, ``rank.N`` is its record, ``finalized.N`` says that its end is no
   failure, ``closed.N`` that it does not need the directory any more.
+- ``signal.N.X`` is a message to rank N; names X sort in the order of sending. Who reads it removes it.
 - Whoever claims first makes the job's ``secret``. Claims and departures happen under the directory's lock.
 - A living claimant keeps its rank: another process with that rank is its child and is told so. A dead one that
   left in order belongs to an earlier program of the same launch, which is waited for. When no claimant lives, the
@@ -56,6 +57,10 @@ class DirectoryBootstrap:
         self._path = private.path_of(key)
         self._lost: set[int] = set()
         self._looked = 0.0
+        self._signals = 0
+        self._kept: list[Event] = []
+        self.spans_hosts = False
+        self.reflectors: Sequence[tuple[str, int]] = ()
         self.directory: str | None = self._path
         secret = self._enter()
         self.identity = Identity(key, rank, size, bytes.fromhex(secret))
@@ -91,7 +96,11 @@ class DirectoryBootstrap:
         return -1
 
     def events(self) -> Sequence[Event]:
-        """Return whether a rank has aborted the job or died; looks five times a second at most."""
+        """Return signals, and whether a rank has aborted the job or died; looks five times a second at most."""
+        kept, self._kept = self._kept, []
+        return [*kept, *self._look()]
+
+    def _look(self) -> Sequence[Event]:
         now = time.monotonic()
         if self._closed or now - self._looked < _NEWS_INTERVAL:
             return ()
@@ -99,9 +108,18 @@ class DirectoryBootstrap:
         text = private.read(self._path, "abort")
         if text:
             return (Event(**json.loads(text)),)
+        news = self._take_signals()
         dead = [rank for rank in range(self._size) if rank not in self._lost and self._died(rank)]
         self._lost.update(dead)
-        return [Event("lost", rank, f"rank {rank} died without finalizing") for rank in dead]
+        news.extend(Event("lost", rank, f"rank {rank} died without finalizing") for rank in dead)
+        return news
+
+    def signal(self, rank: int, message: Record) -> None:
+        """Leave a message where the other rank looks five times a second."""
+        if not self._closed and os.getpid() == self._pid:
+            self._signals += 1
+            name = f"signal.{rank}.{self._signals:012}.{self._rank}"
+            private.write(self._path, name, json.dumps(message))
 
     def abort(self, code: int, message: str) -> None:
         """Say so, for the launcher may not; see ``_end``."""
@@ -193,6 +211,15 @@ class DirectoryBootstrap:
         except FileNotFoundError:
             raise BootstrapError(f"rank {self._rank}: {self._path} has vanished; the job has ended") from None
 
+    def _take_signals(self) -> list[Event]:
+        news = []
+        for name in sorted(self._names()):
+            parts = name.split(".")
+            if parts[:2] == ["signal", str(self._rank)] and len(parts) == 4:
+                news.append(Event("signal", int(parts[3]), data=json.loads(private.read(self._path, name))))
+                os.unlink(os.path.join(self._path, name))
+        return news
+
     def _has(self, mark: str, rank: int) -> bool:
         return os.path.exists(os.path.join(self._path, f"{mark}.{rank}"))
 
@@ -207,8 +234,10 @@ class DirectoryBootstrap:
         return bool(owner) and private.alive(owner) and not self._has("closed", rank)
 
     def _raise_if_hopeless(self, missing: Sequence[int]) -> None:
-        for event in self.events():
-            if event.kind == "abort":
+        for event in self._look():
+            if event.kind == "signal":
+                self._kept.append(event)
+            elif event.kind == "abort":
                 raise AbortError(f"rank {self._rank} was joining, but the job ends: {event.message}", event.code)
         dead = [rank for rank in missing if rank in self._lost]
         if dead:

@@ -21,13 +21,14 @@ from fmi_mpi.bootstrap.base import Event, Identity, Record
 from fmi_mpi.bootstrap.wire import SERVER_LIMIT, Decoder, Message, WireError, encode, proof
 from fmi_mpi.errors import AbortError, BootstrapError
 
-__all__ = ["CONTROL", "JOB", "RANK", "SECRET", "SIZE", "LocalBootstrap", "join"]
+__all__ = ["CONTROL", "JOB", "RANK", "REFLECTORS", "SECRET", "SIZE", "LocalBootstrap", "join"]
 
 CONTROL: Final = "FMI_JOB_CONTROL"
 JOB: Final = "FMI_JOB_ID"
 RANK: Final = "FMI_JOB_RANK"
 SIZE: Final = "FMI_JOB_SIZE"
 SECRET: Final = "FMI_JOB_SECRET"
+REFLECTORS: Final = "FMI_JOB_REFLECTORS"
 
 _CLAIM_TIMEOUT: Final = 60.0
 _WHO_TIMEOUT: Final = 5.0
@@ -43,7 +44,7 @@ def join(environ: Mapping[str, str]) -> LocalBootstrap | None:
     path, identity = _read_identity(environ)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        bootstrap = LocalBootstrap(connection, path, identity)
+        bootstrap = LocalBootstrap(connection, path, identity, _read_reflectors(environ.get(REFLECTORS, "")))
         if bootstrap.claim(_CLAIM_TIMEOUT):
             return bootstrap
     except BaseException:
@@ -67,6 +68,15 @@ def _read_identity(environ: Mapping[str, str]) -> tuple[str, Identity]:
     return path, identity
 
 
+def _read_reflectors(text: str) -> Sequence[tuple[str, int]]:
+    """Return the endpoints of a text such as ``192.0.2.1:7001,192.0.2.1:7002``; raises BootstrapError."""
+    try:
+        parts = (part.rpartition(":") for part in text.split(",") if part)
+        return [(host.strip("[]"), int(port)) for host, _, port in parts]
+    except ValueError:
+        raise BootstrapError(f"{REFLECTORS}={text} is malformed; expecting host:port,host:port") from None
+
+
 class LocalBootstrap:
     """The meeting place of a job under ``fmirun``.
 
@@ -74,10 +84,15 @@ class LocalBootstrap:
         connection: an unconnected AF_UNIX stream socket; owned from now on.
         path: where the launcher listens.
         identity: who this process wants to be.
+        reflectors: if any, ranks are behind different addresses although one launcher has started them.
     """
 
-    def __init__(self, connection: socket.socket, path: str, identity: Identity) -> None:
+    def __init__(
+        self, connection: socket.socket, path: str, identity: Identity, reflectors: Sequence[tuple[str, int]] = ()
+    ) -> None:
         self.identity = identity
+        self.reflectors = reflectors
+        self.spans_hosts = bool(reflectors)
         self.directory: str | None = os.path.dirname(path)
         self._path = path
         self._socket = connection
@@ -144,6 +159,10 @@ class LocalBootstrap:
         news, self._news = self._news, []
         return news
 
+    def signal(self, rank: int, message: Record) -> None:
+        """Have the launcher pass a message on."""
+        self._send({"type": "signal", "rank": rank, "data": message})
+
     def abort(self, code: int, message: str) -> None:
         """Ask the launcher to end all ranks with exit code ``code``."""
         self._send({"type": "abort", "code": code, "message": message})
@@ -207,6 +226,8 @@ class LocalBootstrap:
             self._incomplete = message
         elif kind in ("abort", "lost"):
             self._news.append(Event(kind, message["rank"], message["message"], message.get("code", 1)))
+        elif kind == "signal":
+            self._news.append(Event(kind, message["rank"], data=message["data"]))
 
     def _connect(self, deadline: float) -> None:
         """Connect; while the launcher's queue is full, again and again."""

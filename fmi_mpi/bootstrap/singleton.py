@@ -15,6 +15,8 @@ class SingletonBootstrap:
     """The meeting place of one: nothing to wait for and nobody to tell."""
 
     directory: str | None = None
+    spans_hosts = False
+    reflectors: Sequence[tuple[str, int]] = ()
 
     def __init__(self) -> None:
         self.identity = Identity(f"singleton-{os.getpid()}-{os.urandom(4).hex()}", 0, 1, os.urandom(32))
@@ -35,6 +37,9 @@ class SingletonBootstrap:
     def events(self) -> Sequence[Event]:
         """Return nothing: nobody sends news."""
         return ()
+
+    def signal(self, rank: int, message: Record) -> None:
+        """Do nothing: there is no other rank."""
 
     def abort(self, code: int, message: str) -> None:
         """Say why; the caller exits by itself."""

@@ -7,8 +7,9 @@ Rules of this file:
 - Both ends use ``Decoder``; it never blocks and knows no socket.
 
 Messages to the rank: hello(nonce), welcome(), leave(), refuse(reason), table(records), incomplete(ranks, reason),
-missing(ranks), abort(rank, code, message), lost(rank, message).
-Messages from the rank: claim(rank, pid, proof), publish(record), wait(), who(), abort(code, message), finalized().
+missing(ranks), abort(rank, code, message), lost(rank, message), signal(rank, data).
+Messages from the rank: claim(rank, pid, proof), publish(record), wait(), who(), signal(rank, data), abort(code, message),
+failed(code), finalized().
 """
 
 from __future__ import annotations
@@ -18,7 +19,17 @@ import json
 import struct
 from typing import Any, Final
 
-__all__ = ["RANK_LIMIT", "SERVER_LIMIT", "UNPROVEN_LIMIT", "Decoder", "Message", "WireError", "encode", "proof"]
+__all__ = [
+    "RANK_LIMIT",
+    "SERVER_LIMIT",
+    "SIGNAL_LIMIT",
+    "UNPROVEN_LIMIT",
+    "Decoder",
+    "Message",
+    "WireError",
+    "encode",
+    "proof",
+]
 
 Message = dict[str, Any]
 
@@ -26,6 +37,8 @@ UNPROVEN_LIMIT: Final = 4 << 10
 """Bytes in one frame from a process that has not yet proved the job's secret."""
 RANK_LIMIT: Final = 1 << 20
 """Bytes in one frame from a rank."""
+SIGNAL_LIMIT: Final = 8 << 10
+"""Bytes of a signal from one rank to another."""
 SERVER_LIMIT: Final = 256 << 20
 """Bytes in one frame from the launcher; the largest is the table of all records."""
 

@@ -14,7 +14,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Address", "Board", "Capabilities", "Channel", "ChannelError", "Path", "Payload", "Publisher", "Receiver"]
+__all__ = [
+    "Address",
+    "Board",
+    "Capabilities",
+    "Channel",
+    "ChannelError",
+    "Path",
+    "Payload",
+    "Publisher",
+    "Receiver",
+    "Signalled",
+]
 
 Payload = memoryview | Sequence[memoryview] | None
 """Bytes that follow the header: one contiguous 'B' view, several to be sent one after another, or none."""
@@ -118,6 +129,13 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """Flush nothing, release everything. Idempotent."""
+
+
+class Signalled(Channel, Protocol):
+    """A channel whose ends talk through the job's meeting place, too (``registry.Membership.signal``)."""
+
+    def signalled(self, peer: int, data: Mapping[str, Any]) -> None:
+        """Take what the channel of a peer has sent; it may come before the peers' addresses do."""
 
 
 class Board(Protocol):

@@ -7,11 +7,12 @@ Rules of this file:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Final
 
+from fmi_mpi.bootstrap.base import Record
 from fmi_mpi.channels.base import Channel, Receiver
 from fmi_mpi.config import Settings
 from fmi_mpi.errors import ConfigError
@@ -33,6 +34,8 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {}
 class Membership:
     """What a channel must know of the job: this process's number, the job's size, id and secret, the settings.
 
+    ``signal`` carries a record to the channel of the given name of another process, through the job's meeting place (see
+    ``channels.base.Signalled``); ``reflectors`` and ``spans_hosts`` are those of ``bootstrap.base.Bootstrap``.
     ``attend`` is to be told True when the channel must be polled though no MPI call waits, False when that is over.
     """
 
@@ -42,6 +45,9 @@ class Membership:
     secret: bytes = field(repr=False)
     settings: Settings
     attend: Callable[[bool], None] = lambda needed: None
+    signal: Callable[[str, int, Record], None] = lambda channel, peer, data: None
+    reflectors: Sequence[tuple[str, int]] = ()
+    spans_hosts: bool = False
 
 
 def create(name: str, membership: Membership, receiver: Receiver) -> Channel:

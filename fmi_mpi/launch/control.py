@@ -15,7 +15,7 @@ import selectors
 import socket
 from typing import Final, Protocol
 
-from fmi_mpi.bootstrap.wire import RANK_LIMIT, UNPROVEN_LIMIT, Decoder, Message, WireError, encode, proof
+from fmi_mpi.bootstrap.wire import RANK_LIMIT, SIGNAL_LIMIT, UNPROVEN_LIMIT, Decoder, Message, WireError, encode, proof
 
 __all__ = ["Control", "Watcher"]
 
@@ -187,6 +187,8 @@ class Control:
             self._tell_waiting()
         elif kind == "who":
             self._send(peer, encode({"type": "missing", "ranks": self.missing()}))
+        elif kind == "signal":
+            self._pass_on(peer.rank, int(message["rank"]), message["data"])
         elif kind == "abort":
             self._watcher.on_abort(peer.rank, int(message["code"]), str(message["message"]))
         elif kind == "failed":
@@ -217,6 +219,15 @@ class Control:
         self._records.setdefault(rank, record)
         if len(self._records) == self._size:
             self.tell({"type": "table", "records": [self._records[rank] for rank in range(self._size)]})
+
+    def _pass_on(self, source: int, rank: int, data: object) -> None:
+        """Carry a signal from one rank to another, if that is there."""
+        frame = encode({"type": "signal", "rank": source, "data": data})
+        if len(frame) > SIGNAL_LIMIT or not isinstance(data, dict):
+            raise WireError(f"a signal is an object of at most {SIGNAL_LIMIT} bytes")
+        peer = self._claims.get(rank)
+        if peer in self._connections:
+            self._send(peer, frame)
 
     def _tell_waiting(self) -> None:
         """If a rank is gone without publishing, tell one who waits for the table that it never comes.

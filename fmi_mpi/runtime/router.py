@@ -30,6 +30,7 @@ class Router:
         lost: told when no channel reaches a peer.
         aborted: told the exit code of a job that ends before all have joined.
         routed: told the short path to a peer once its channel is chosen.
+        joined: told once when the addresses of all ranks are known.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Router:
         lost: Callable[[int, str], None],
         aborted: Callable[[int], None],
         routed: Callable[[int, Path], None],
+        joined: Callable[[], None],
     ) -> None:
         self.bootstrap = bootstrap
         self.channels = channels
@@ -49,6 +51,7 @@ class Router:
         self._lost = lost
         self._aborted = aborted
         self._routed = routed
+        self._joined = joined
 
     def publish(self, host: str) -> None:
         """Make this process's addresses known, and the key of its host."""
@@ -74,6 +77,7 @@ class Router:
                 channel.connect(
                     {proc: record[channel.name] for proc, record in enumerate(self.records) if channel.name in record}
                 )
+            self._joined()
         return self.records
 
     def _route(self, peer: int) -> Channel | None:

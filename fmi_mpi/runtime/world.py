@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from fmi_mpi.bootstrap import discover
-from fmi_mpi.bootstrap.base import Bootstrap, Event
-from fmi_mpi.channels.base import Channel, Publisher
+from fmi_mpi.bootstrap.base import Bootstrap, Event, Record
+from fmi_mpi.channels.base import Channel, Publisher, Signalled
 from fmi_mpi.channels.registry import Membership, create
 from fmi_mpi.coll.barrier.dissemination import dissemination
 from fmi_mpi.config import Settings
@@ -85,13 +85,21 @@ class World:
     def _join(self) -> None:
         identity = self.bootstrap.identity
         membership = Membership(
-            identity.rank, identity.size, identity.job, identity.secret, self.settings, self._attend
+            identity.rank,
+            identity.size,
+            identity.job,
+            identity.secret,
+            self.settings,
+            self._attend,
+            self._signal,
+            self.bootstrap.reflectors,
+            self.bootstrap.spans_hosts,
         )
         engine = self.engine
         receiver = _Reception(engine.frame, engine.begin, engine.end, engine.sent, self._suspect)
         self.channels = [create(name, membership, receiver) for name in self.settings.channels]
         self.router = Router(
-            self.bootstrap, self.channels, self.settings.join_timeout, self._lost, self.exit, engine.route
+            self.bootstrap, self.channels, self.settings.join_timeout, self._lost, self.exit, engine.route, self._joined
         )
         self.router.publish(self._host)
         self.engine.emit = self.router.emit
@@ -131,8 +139,24 @@ class World:
     def _react(self, event: Event) -> None:
         if event.kind == "abort":
             self.exit(event.code)
+        elif event.kind == "signal":
+            self._pass_on(event.rank, event.data or {})
         else:
             self._lost(event.rank, event.message)
+
+    def _joined(self) -> None:
+        """All have joined; what they have said meanwhile the control's descriptor does not show."""
+        self.progress.after(0.0, self._on_control)
+
+    def _signal(self, channel: str, peer: int, data: Record) -> None:
+        """A channel has something to say to its other end at a peer."""
+        self.bootstrap.signal(peer, {"channel": channel, "data": data})
+
+    def _pass_on(self, peer: int, message: Record) -> None:
+        """A peer's channel has something to say to its other end here."""
+        for channel in self.channels:
+            if channel.name == message.get("channel") and hasattr(channel, "signalled"):
+                cast(Signalled, channel).signalled(peer, message["data"])
 
     def _attend(self, needed: bool) -> None:
         """A channel must be polled, or need not any more, while the program is outside of MPI."""

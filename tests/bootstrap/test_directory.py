@@ -117,10 +117,24 @@ def test_loss_and_departure_are_told_apart() -> None:
     private.write(bootstrap.directory, "claim.2", dead())
     private.write(bootstrap.directory, "closed.2", "")
     assert bootstrap.events() == [Event("lost", 1, "rank 1 died without finalizing")]
-    assert bootstrap.events() == ()
+    assert bootstrap.events() == []
     age(bootstrap)
     assert bootstrap.events() == []
     bootstrap.close()
+
+
+def test_signals_arrive_once_and_in_order_even_while_joining() -> None:
+    bootstraps = [join(0), join(1)]
+    for number in range(3):
+        bootstraps[0].signal(1, {"number": number})
+    assert bootstraps[0].events() == []
+    with pytest.raises(BootstrapError):
+        bootstraps[1].table(0.0)
+    assert bootstraps[1].events() == [Event("signal", 0, data={"number": number}) for number in range(3)]
+    age(bootstraps[1])
+    assert bootstraps[1].events() == []
+    for bootstrap in bootstraps:
+        bootstrap.close()
 
 
 def test_abort_is_told_and_ends_who_does_not_listen() -> None:
@@ -130,7 +144,7 @@ def test_abort_is_told_and_ends_who_does_not_listen() -> None:
     aborting = join(2, 3)
     private.write(listener.directory, "claim.0", "")  # this process is not to be terminated
     aborting.abort(7, "why")
-    assert listener.events() == (Event("abort", 2, "rank 2 called MPI_Abort(MPI_COMM_WORLD, 7): why", 7),)
+    assert listener.events() == [Event("abort", 2, "rank 2 called MPI_Abort(MPI_COMM_WORLD, 7): why", 7)]
     assert victim.wait(5) == -15
     with pytest.raises(AbortError, match="rank 0 was joining, but the job ends: rank 2 called MPI_Abort"):
         age(listener)

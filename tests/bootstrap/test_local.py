@@ -156,6 +156,8 @@ def test_news_and_the_end(launcher: FakeLauncher) -> None:
         welcome(connection, take)
         assert take() == {"type": "publish", "record": {"a": 1}}
         send(connection, type="lost", rank=2, message="gone")
+        send(connection, type="signal", rank=2, data={"b": 2})
+        assert take() == {"type": "signal", "rank": 2, "data": {"c": 3}}
         send(connection, type="abort", rank=0, code=4, message="enough")
         connection.shutdown(socket.SHUT_WR)
         sent.set()
@@ -166,9 +168,11 @@ def test_news_and_the_end(launcher: FakeLauncher) -> None:
     assert bootstrap.events() == []
     assert bootstrap.directory == str(launcher.path.parent)
     bootstrap.publish({"a": 1})
+    bootstrap.signal(2, {"c": 3})
     assert sent.wait(5)
     assert bootstrap.events() == [
         Event("lost", 2, "gone"),
+        Event("signal", 2, data={"b": 2}),
         Event("abort", 0, "enough", 4),
         Event("abort", -1, "the launcher (fmirun) is gone", 1),
     ]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fmi_mpi.bootstrap.wire import RANK_LIMIT, SERVER_LIMIT, Decoder, Message, encode, proof
+from fmi_mpi.bootstrap.wire import RANK_LIMIT, SERVER_LIMIT, SIGNAL_LIMIT, Decoder, Message, encode, proof
 from fmi_mpi.launch.control import Control
 
 SECRET = b"s" * 32
@@ -233,6 +233,23 @@ def test_hangup_without_finalizing(world: World) -> None:
 def test_abort_is_reported(world: World) -> None:
     world.rank(1).send(encode({"type": "abort", "code": 3, "message": "why"}))
     assert world.aborts == [(1, 3, "why")]
+
+
+def test_signals_are_passed_on(world: World) -> None:
+    ranks = [world.rank(number) for number in range(2)]
+    ranks[0].send(encode({"type": "signal", "rank": 1, "data": {"n": 1}}))
+    ranks[0].send(encode({"type": "signal", "rank": 2, "data": {"n": 2}}))  # nobody there
+    assert ranks[1].take() == {"type": "signal", "rank": 0, "data": {"n": 1}}
+    assert all(rank.is_silent() for rank in ranks)
+
+
+@pytest.mark.parametrize("data", [{"n": "x" * SIGNAL_LIMIT}, [1], None])
+def test_signals_are_small_objects(world: World, data: object) -> None:
+    ranks = [world.rank(number) for number in range(2)]
+    ranks[0].send(encode({"type": "signal", "rank": 1, "data": data}))
+    assert ranks[0].is_cut_off()
+    assert ranks[1].is_silent()
+    assert world.hangups == [0]
 
 
 @pytest.mark.parametrize("wait_first", [True, False])
