@@ -112,6 +112,7 @@ TABLE: Final = (
     Setting("yield_time", "FMI_YIELD", _seconds, 2e-3, "Seconds to yield in a wait before blocking."),
     Setting("shm_ring", "FMI_SHM_RING", parse_size, 0, "Bytes of a shared-memory ring; 0 chooses by the job's size."),
     Setting("join_timeout", "FMI_JOIN_TIMEOUT", _seconds, 60.0, "Seconds to wait for all ranks to join the job."),
+    Setting("rendezvous", "FMI_RENDEZVOUS", str.strip, "", "Where ranks of several hosts meet: tcp://host:port?key=KEY."),
     Setting("stacks_on_timeout", "FMI_STACKS", _boolean, False, "On SIGUSR1, print the stacks of all threads of a rank."),
 )  # fmt: skip
 _COLLECTIVES: Final = "FMI_COLL_"
@@ -133,6 +134,7 @@ class Settings:
     yield_time: float
     shm_ring: int
     join_timeout: float
+    rendezvous: str
     stacks_on_timeout: bool
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:

@@ -1,7 +1,8 @@
 """How the processes of a job find each other.
 
 Rules of this package:
-- The environment decides; the first that fits wins: fmirun, Open MPI's mpirun, MPICH's mpiexec, srun.
+- The environment decides; the first that fits wins: fmirun, a rendezvous (``FMI_RENDEZVOUS``), Open MPI's mpirun,
+  MPICH's mpiexec, srun.
 - A child of a rank inherits the rank's environment but never its rank: it becomes a world of its own.
 - A job that cannot be joined raises BootstrapError; a rank never falls back silently to a world of size 1.
 """
@@ -25,6 +26,10 @@ def discover(environ: Mapping[str, str]) -> Bootstrap:
         from fmi_mpi.bootstrap.local import join
 
         return join(environ) or SingletonBootstrap()
+    if environ.get("FMI_RENDEZVOUS"):
+        from fmi_mpi.bootstrap import rendezvous
+
+        return rendezvous.join(environ) or SingletonBootstrap()
     from fmi_mpi.bootstrap.foreign import identify
 
     found = identify(environ)

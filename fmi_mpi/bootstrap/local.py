@@ -21,7 +21,7 @@ from fmi_mpi.bootstrap.base import Event, Identity, Record
 from fmi_mpi.bootstrap.wire import SERVER_LIMIT, Decoder, Message, WireError, encode, proof
 from fmi_mpi.errors import AbortError, BootstrapError
 
-__all__ = ["CONTROL", "JOB", "RANK", "REFLECTORS", "SECRET", "SIZE", "LocalBootstrap", "join"]
+__all__ = ["CONTROL", "JOB", "RANK", "REFLECTORS", "SECRET", "SIZE", "LocalBootstrap", "join", "read_identity"]
 
 CONTROL: Final = "FMI_JOB_CONTROL"
 JOB: Final = "FMI_JOB_ID"
@@ -41,7 +41,7 @@ class _LauncherGone(Exception):
 
 def join(environ: Mapping[str, str]) -> LocalBootstrap | None:
     """Claim the rank that ``environ`` names; None if another process has it. Raises BootstrapError."""
-    path, identity = _read_identity(environ)
+    identity, path = read_identity(environ, CONTROL), environ[CONTROL]
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         bootstrap = LocalBootstrap(connection, path, identity, _read_reflectors(environ.get(REFLECTORS, "")))
@@ -54,18 +54,21 @@ def join(environ: Mapping[str, str]) -> LocalBootstrap | None:
     return None
 
 
-def _read_identity(environ: Mapping[str, str]) -> tuple[str, Identity]:
+def read_identity(environ: Mapping[str, str], meeting: str) -> Identity:
+    """Return who the variables say that this process is; ``meeting`` names the one that says where ranks meet.
+
+    Raises BootstrapError.
+    """
     try:
         rank, size = int(environ[RANK]), int(environ[SIZE])
         identity = Identity(environ[JOB], rank, size, bytes.fromhex(environ[SECRET]))
-        path = environ[CONTROL]
     except KeyError as error:
-        raise BootstrapError(f"{error.args[0]} is not set although {CONTROL} is; start the job with fmirun") from None
+        raise BootstrapError(f"{error.args[0]} is not set although {meeting} is; start the job with fmirun") from None
     except ValueError as error:
         raise BootstrapError(f"the FMI_JOB_* variables are malformed ({error}); start the job with fmirun") from None
     if not 0 <= rank < size:
         raise BootstrapError(f"{RANK}={rank} is not a rank of a job of {SIZE}={size}; start the job with fmirun")
-    return path, identity
+    return identity
 
 
 def _read_reflectors(text: str) -> Sequence[tuple[str, int]]:

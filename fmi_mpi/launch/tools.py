@@ -21,6 +21,7 @@ from fmi_mpi.errors import BootstrapError, ConfigError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Final = {
+    "rendezvous": "serve as the meeting place of jobs on several hosts",
     "channels": "list the channels and what each needs",
 }
 """Name -> summary. The module ``launch.commands.NAME`` has ``add_arguments(parser)`` and ``run(options) -> int``."""

@@ -1,0 +1,101 @@
+"""``fmi-mpi rendezvous``: the service where the ranks of jobs on several hosts meet."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from dataclasses import fields, replace
+
+from fmi_mpi.bootstrap import place
+from fmi_mpi.errors import ConfigError
+from fmi_mpi.launch.rendezvous import keyfile
+from fmi_mpi.launch.rendezvous.limits import Limits
+from fmi_mpi.launch.rendezvous.server import Server
+
+__all__ = ["add_arguments", "run"]
+
+_HELP = {
+    "jobs": "jobs at once, ended ones that are remembered included",
+    "ranks": "ranks of one job",
+    "message": "bytes of one message",
+    "followers": "launchers that follow one job",
+    "assembly": "seconds for all ranks of a job to join",
+    "grace": "seconds for a rank whose connection ended to come back",
+    "remember": "seconds to remember an ended job",
+    "idle": "seconds to keep a job without connections",
+    "relay": "bytes that one job may send through the relay",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "--bind", default="tcp://*:7600", metavar="ENDPOINT", help="where to listen; default %(default)s"
+    )
+    parser.add_argument(
+        "--key-file", metavar="FILE", help="keep the service's key here, so that its URL stays the same"
+    )
+    parser.add_argument("--host", help="name or address under which ranks find this host; default: its own")
+    for field in fields(Limits):
+        parser.add_argument(
+            f"--max-{field.name}" if field.type == "int" else f"--{field.name}",
+            dest=f"limit_{field.name}",
+            type=int if field.type == "int" else float,
+            default=field.default,
+            metavar="N" if field.type == "int" else "SECONDS",
+            help=f"{_HELP[field.name]}; default %(default)s",
+        )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until a signal ends it."""
+    place.load_zmq()
+    values = {field.name: getattr(options, f"limit_{field.name}") for field in fields(Limits)}
+    for name, value in values.items():
+        if value <= 0:
+            raise ConfigError(f"--{name} {value}: expecting more than 0")
+    if not options.bind.startswith("tcp://"):
+        raise ConfigError(f"--bind {options.bind}: expecting tcp://address:port, such as tcp://*:7600")
+    keys = keyfile.load(options.key_file) if options.key_file else keyfile.make()
+    selector = selectors.DefaultSelector()
+    server = Server(options.bind, keys, replace(Limits(), **values), selector)
+    try:
+        where = server.place(options.host or _host(options.bind))
+        print(f"FMI_RENDEZVOUS={where.url}", flush=True)
+        _serve(server, selector)
+    finally:
+        server.close()
+        selector.close()
+    return 0
+
+
+def _serve(server: Server, selector: selectors.BaseSelector) -> None:
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    ended = False
+
+    def end() -> None:
+        nonlocal ended
+        ended = True
+
+    signal.set_wakeup_fd(writer)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    selector.register(reader, selectors.EVENT_READ, end)
+    while not ended:
+        for key, _ in selector.select(max(0.0, server.due() - time.monotonic())):
+            with contextlib.suppress(BrokenPipeError):
+                key.data()
+        server.serve()
+    sys.stdout.flush()
+
+
+def _host(bind: str) -> str:
+    """Return the name or address that a place to listen at has for others."""
+    host = bind.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    return socket.gethostname() if host in ("*", "0.0.0.0", "::", "") else host
