@@ -87,7 +87,7 @@ class Server:
         self.port = int(router.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
         self.key = keys[0]
         for socket in (self._door, router, self._monitor):
-            selector.register(socket.getsockopt(zmq.FD), selectors.EVENT_READ, self.serve)
+            selector.register(int(socket.getsockopt(zmq.FD)), selectors.EVENT_READ, self.serve)
 
     @property
     def registry(self) -> Registry:
@@ -134,7 +134,7 @@ class Server:
         self._closed = True
         for socket in (self._door, self._router, self._monitor):
             with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(socket.getsockopt(zmq.FD))
+                self._selector.unregister(int(socket.getsockopt(zmq.FD)))
         self._router.disable_monitor()
         self._monitor.close(0)
         self._door.close(0)
