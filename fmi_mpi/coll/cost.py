@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["NOTHING", "Frames", "Requests", "log_ceil", "log_floor"]
+__all__ = ["FREE", "NOTHING", "Frames", "Requests", "log_ceil", "log_floor"]
 
 
 class Frames(NamedTuple):
@@ -62,3 +62,6 @@ def log_ceil(size: int) -> int:
 def log_floor(size: int) -> int:
     """Return the greatest k with 2**k <= size, for size > 0."""
     return size.bit_length() - 1
+
+
+FREE = Requests(0, 0, 0, 0, 0, 0, 0, 0)

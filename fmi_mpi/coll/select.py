@@ -34,6 +34,7 @@ class Rule(NamedTuple):
 
 
 _REDUCE_SCATTER: Final = (
+    Rule("via_store"),
     Rule("shared"),
     Rule("recursive_halving", 64 * _KIB, power_of_two=True),
     Rule("recursive_halving", 4 * _KIB),
@@ -44,8 +45,9 @@ _ALLTOALLV: Final = (Rule("linear", size=32), Rule("pairwise"))
 _NEIGHBOR: Final = (Rule("linear"),)
 
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
-    "barrier": (Rule("shared"), Rule("two_level"), Rule("dissemination")),
+    "barrier": (Rule("counted"), Rule("via_store"), Rule("shared"), Rule("two_level"), Rule("dissemination")),
     "bcast": (
+        Rule("via_store"),
         Rule("shared"),
         Rule("two_level"),
         Rule("linear", size=3),
@@ -58,6 +60,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
         Rule("binomial"),
     ),
     "reduce": (
+        Rule("via_store"),
         Rule("shared"),
         Rule("two_level"),
         Rule("binomial", 16 * _KIB),
@@ -66,6 +69,9 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
         Rule("binomial"),
     ),
     "allreduce": (
+        Rule("via_store_direct", size=4),
+        Rule("via_store", _MIB),
+        Rule("via_store_parts"),
         Rule("shared"),
         Rule("two_level"),
         Rule("recursive_doubling", 8 * _KIB),
@@ -79,11 +85,14 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     ),
     "reduce_scatter": _REDUCE_SCATTER,
     "reduce_scatter_block": _REDUCE_SCATTER,
-    "gather": (Rule("shared"), Rule("linear", size=4), Rule("binomial", 4 * _KIB), Rule("linear")),
+    "gather": (Rule("via_store"), Rule("shared"), Rule("linear", size=4), Rule("binomial", 4 * _KIB), Rule("linear")),
     "gatherv": (Rule("linear"),),
-    "scatter": (Rule("shared"), Rule("linear", size=4), Rule("binomial", 4 * _KIB), Rule("linear")),
+    "scatter": (Rule("via_store"), Rule("shared"), Rule("linear", size=4), Rule("binomial", 4 * _KIB), Rule("linear")),
     "scatterv": (Rule("linear"),),
     "allgather": (
+        Rule("via_store_direct", size=4),
+        Rule("via_store", 16 * _KIB),
+        Rule("via_store_direct"),
         Rule("shared"),
         Rule("two_level"),
         Rule("recursive_doubling", 512 * _KIB),
@@ -92,6 +101,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     ),
     "allgatherv": (Rule("linear", size=4), Rule("bruck", 32 * _KIB), Rule("ring")),
     "alltoall": (
+        Rule("via_store"),
         Rule("shared"),
         Rule("linear", size=8),
         Rule("bruck", 256),
@@ -101,10 +111,12 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "alltoallv": _ALLTOALLV,
     "alltoallw": _ALLTOALLV,
     "scan": (
+        Rule("via_store"),
         Rule("shared", 64 * _KIB),
         Rule("recursive_doubling"),
     ),
     "exscan": (
+        Rule("via_store"),
         Rule("shared", 64 * _KIB),
         Rule("recursive_doubling"),
     ),
@@ -114,26 +126,31 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "neighbor_alltoallv": _NEIGHBOR,
     "neighbor_alltoallw": _NEIGHBOR,
     "object_bcast": (
+        Rule("via_store"),
         Rule("shared"),
         Rule("binomial"),
     ),
-    "object_gather": (Rule("shared"), Rule("linear", size=16), Rule("binomial")),
-    "object_scatter": (Rule("shared"), Rule("linear", size=16), Rule("binomial")),
-    "object_allgather": (Rule("shared"), Rule("linear", size=4), Rule("bruck")),
-    "object_alltoall": (Rule("shared"), Rule("linear", size=32), Rule("pairwise")),
+    "object_gather": (Rule("via_store"), Rule("shared"), Rule("linear", size=16), Rule("binomial")),
+    "object_scatter": (Rule("via_store"), Rule("shared"), Rule("linear", size=16), Rule("binomial")),
+    "object_allgather": (Rule("via_store"), Rule("shared"), Rule("linear", size=4), Rule("bruck")),
+    "object_alltoall": (Rule("via_store"), Rule("shared"), Rule("linear", size=32), Rule("pairwise")),
     "object_reduce": (
+        Rule("via_store"),
         Rule("shared"),
         Rule("binomial"),
     ),
     "object_allreduce": (
+        Rule("via_store"),
         Rule("shared"),
         Rule("recursive_doubling"),
     ),
     "object_scan": (
+        Rule("via_store"),
         Rule("shared"),
         Rule("recursive_doubling"),
     ),
     "object_exscan": (
+        Rule("via_store"),
         Rule("shared"),
         Rule("recursive_doubling"),
     ),
@@ -160,16 +177,23 @@ class Selector:
         hosts: for each rank, an index of the host it runs on.
         forced: algorithms by collective, as in ``Settings.algorithms``; one that does not apply gives way to the rules.
         board: the ranks share one.
+        store: 1 if they share a store, 2 if it has counters.
 
     Raises ConfigError if ``forced`` names an unknown collective or algorithm.
     """
 
-    __slots__ = ("_board", "_chosen", "_contiguous", "_forced", "_grouped", "_size")
+    __slots__ = ("_board", "_chosen", "_contiguous", "_forced", "_grouped", "_size", "_store")
 
     def __init__(
-        self, size: int, hosts: Sequence[int] = (), forced: Mapping[str, str] | None = None, board: bool = False
+        self,
+        size: int,
+        hosts: Sequence[int] = (),
+        forced: Mapping[str, str] | None = None,
+        board: bool = False,
+        store: int = 0,
     ) -> None:
         self._size = size
+        self._store = store
         self._board = board
         starts = sum(1 for rank in range(len(hosts)) if not rank or hosts[rank] != hosts[rank - 1])
         distinct = len(set(hosts))
@@ -208,12 +232,14 @@ class Selector:
         raise AssertionError(f"the last rule for {collective} does not apply to everything")
 
     def _applies(self, row: Algorithm, commutative: bool) -> bool:
-        return row.applies(self._size, commutative, self._grouped, self._contiguous, self._board)
+        return row.applies(self._size, commutative, self._grouped, self._contiguous, self._board, self._store)
 
 
 @lru_cache(maxsize=256)
-def _selector(size: int, hosts: tuple[int, ...], forced: tuple[tuple[str, str], ...], board: bool) -> Selector:
-    return Selector(size, hosts, dict(forced), board)
+def _selector(
+    size: int, hosts: tuple[int, ...], forced: tuple[tuple[str, str], ...], board: bool, store: int
+) -> Selector:
+    return Selector(size, hosts, dict(forced), board, store)
 
 
 def select(
@@ -225,12 +251,13 @@ def select(
     hosts: Sequence[int] = (),
     forced: Mapping[str, str] | None = None,
     board: bool = False,
+    store: int = 0,
 ) -> Run:
     """Return the algorithm to run; communicators keep a ``Selector``, which answers faster. Raises ConfigError."""
-    chosen = _selector(size, tuple(hosts), tuple(sorted(forced.items())) if forced else (), board)
+    chosen = _selector(size, tuple(hosts), tuple(sorted(forced.items())) if forced else (), board, store)
     return chosen(collective, nbytes, commutative)
 
 
 def flat(collective: str, size: int, nbytes: int = 0, commutative: bool = True) -> Run:
     """Return the algorithm for ranks of which no two, or all, share a host."""
-    return _selector(size, (), (), False)(collective, nbytes, commutative)
+    return _selector(size, (), (), False, 0)(collective, nbytes, commutative)

@@ -5,8 +5,10 @@ Rules of this file:
   the generator resumes when all of them are complete.
 - Peers are ranks of the communicator. Between two ranks messages of one collective arrive in the order sent,
   so steps need no tags.
-- Ranks that share a *board* (memory of one host; a store could be one) may also meet there: a ``Share`` is a round of
+- Ranks that share a *board* (memory of one host) may also meet there: a ``Share`` is a round of
   the board, posted by every rank in the same order. It may not be mixed with messages in one yield.
+- Ranks that share a *store* may put objects there that many read (``Put``, ``Get``), and count each other (``Count``).
+  They are yielded as ``Errands``.
 - Buffers are contiguous 'B' memoryviews. Data of derived types is packed before and unpacked after.
 """
 
@@ -15,7 +17,24 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["INLINE", "NONE", "Fetch", "Kernel", "PythonOp", "Ranks", "Recv", "Schedule", "Send", "Share", "Step"]
+__all__ = [
+    "INLINE",
+    "NONE",
+    "Count",
+    "Errand",
+    "Errands",
+    "Fetch",
+    "Get",
+    "Kernel",
+    "Put",
+    "PythonOp",
+    "Ranks",
+    "Recv",
+    "Schedule",
+    "Send",
+    "Share",
+    "Step",
+]
 
 T = TypeVar("T")
 
@@ -86,8 +105,68 @@ class Fetch:
         self.into = into
 
 
+class Put:
+    """Put ``blocks`` (each one view, or several that belong together) into the store: this rank's next object.
+
+    Others take a block at a time. The memory is free afterwards.
+    """
+
+    __slots__ = ("blocks",)
+
+    def __init__(self, *blocks: memoryview | Sequence[memoryview]) -> None:
+        self.blocks = blocks
+
+
+class Get:
+    """Take a block of an object that rank ``peer`` puts, waiting until it is there.
+
+    Args:
+        into: takes the block, which must have this length.
+        nbytes: length of the block where ``into`` is None; -1: whatever it has, of an object of one block.
+        block: its place in the object. before: bytes of the blocks before it.
+        turn: 0 for the peer's first object of this collective, and so on.
+
+    Afterwards ``data`` is the block.
+    """
+
+    __slots__ = ("before", "block", "data", "into", "nbytes", "peer", "turn")
+
+    def __init__(
+        self,
+        peer: int,
+        into: memoryview | None = None,
+        nbytes: int = -1,
+        block: int = 0,
+        before: int = 0,
+        turn: int = 0,
+    ) -> None:
+        self.peer = peer
+        self.into = into
+        self.nbytes = nbytes if into is None else len(into)
+        self.block = block
+        self.before = before
+        self.turn = turn
+        self.data = NONE
+
+
+class Count:
+    """Count this rank in, and wait until all ranks are; for stores with counters."""
+
+    __slots__ = ()
+
+
+class Errands:
+    """What is asked of the store at once; the generator resumes when all of it is done."""
+
+    __slots__ = ("errands",)
+
+    def __init__(self, *errands: Errand) -> None:
+        self.errands = errands
+
+
 Step = Send | Recv
-Schedule = Generator[Step | Sequence[Step] | Share | Fetch, None, T]
+Errand = Put | Get | Count
+Schedule = Generator[Step | Sequence[Step] | Share | Fetch | Errands, None, T]
 
 
 class Kernel(Protocol):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from fmi_mpi.coll.schedules import tree
 from fmi_mpi.coll.select import flat
-from fmi_mpi.coll.steps import NONE, Fetch, Kernel, Ranks, Recv, Schedule, Send, Share
+from fmi_mpi.coll.steps import NONE, Errands, Fetch, Kernel, Ranks, Recv, Schedule, Send, Share
 
 __all__ = ["Subset", "allgather", "allreduce", "barrier", "bcast", "reduce"]
 
@@ -46,7 +46,7 @@ def _relabel(schedule: Schedule[T], members: Sequence[int]) -> Schedule[T]:
         except StopIteration as stop:
             result: T = stop.value
             return result
-        assert not isinstance(steps, (Share, Fetch))
+        assert not isinstance(steps, (Share, Fetch, Errands))
         for step in (steps,) if isinstance(steps, (Send, Recv)) else steps:
             step.peer = members[step.peer]
         yield steps

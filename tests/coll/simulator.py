@@ -8,6 +8,8 @@ Rules of this file:
 - Nobody sends to itself, leaves messages behind, or waits for what never comes.
 - On the board a rank's round is its own count of shares. What is inline is copied when shared; other data must not change
   until all who read it have shared again.
+- In the store an object is there when its put is done; which put or get is done next is drawn, too. What is put must not
+  change before.
 - Memory handed out is filled with rubbish first.
 """
 
@@ -20,8 +22,8 @@ from random import Random
 from typing import Any
 
 from fmi_mpi.coll import steps
-from fmi_mpi.coll.cost import Frames
-from fmi_mpi.coll.steps import Fetch, Recv, Schedule, Send, Share, Step
+from fmi_mpi.coll.cost import Frames, Requests
+from fmi_mpi.coll.steps import Count, Errand, Errands, Fetch, Get, Put, Recv, Schedule, Send, Share, Step
 
 RUBBISH = 0xA5
 
@@ -45,6 +47,10 @@ class Rank:
         self.received = 0
         self.shares: list[Posted] = []
         self.ended = False
+        self.puts = 0
+        self.gets = 0
+        self.counts = 0
+        self.objects: list[Stored | None] = []
 
     def scratch(self, nbytes: int) -> memoryview:
         assert nbytes >= 0
@@ -78,8 +84,20 @@ class Posted:
         self.clock = clock
 
 
+class Stored:
+    """An object in the store: its blocks; ``clock`` as in ``Message``."""
+
+    def __init__(self, blocks: list[bytes], clock: int) -> None:
+        self.blocks = blocks
+        self.clock = clock
+
+
+def blocks_of(step: Put) -> list[bytes]:
+    return [bytes(block) if isinstance(block, memoryview) else b"".join(block) for block in step.blocks]
+
+
 class World:
-    """Runs a collective on ``size`` ranks. ``frames`` counts what it took."""
+    """Runs a collective on ``size`` ranks. ``frames`` counts what it took, ``requests`` what it asked of the store."""
 
     def __init__(self, size: int, random: Random, *, eager: bool = True, hosts: Sequence[int] | None = None) -> None:
         self.random = random
@@ -91,6 +109,23 @@ class World:
         self._recvs: defaultdict[tuple[int, int], deque[Recv]] = defaultdict(deque)
         self._matched: list[tuple[int, int]] = []
         self._meeting: dict[int, Share] = {}
+        self._errands: list[tuple[Rank, Errand, list[bytes], int]] = []
+        self._counted = 0
+        self._counter = 0
+
+    @property
+    def requests(self) -> Requests:
+        ranks = self.ranks
+        return Requests(
+            sum(rank.puts for rank in ranks),
+            sum(rank.gets for rank in ranks),
+            sum(rank.counts for rank in ranks),
+            sum(rank.sent for rank in ranks),
+            sum(rank.received for rank in ranks),
+            self.rounds,
+            max(max(rank.sent, rank.received) for rank in ranks),
+            max(rank.puts + rank.gets + rank.counts for rank in ranks),
+        )
 
     @property
     def frames(self) -> Frames:
@@ -104,9 +139,16 @@ class World:
         ready = list(range(len(schedules)))
         running = len(schedules)
         while running:
-            events = len(ready) + len(self._matched)
-            assert events, f"deadlock: {running} ranks wait, unmatched {self._open()}, meeting {list(self._meeting)}"
+            able = [errand for errand in self._errands if self._may(*errand)] if self._errands else []
+            events = len(ready) + len(self._matched) + len(able)
+            assert events, (
+                f"deadlock: {running} ranks wait, unmatched {self._open()}, meeting {list(self._meeting)}, "
+                f"errands {[(rank.rank, type(step)) for rank, step, _, _ in self._errands]}"
+            )
             event = self.random.randrange(events)
+            if event >= len(ready) + len(self._matched):
+                ready += self._do(able[event - len(ready) - len(self._matched)])
+                continue
             if event >= len(ready):
                 ready += self._deliver(self._take(self._matched, event - len(ready)))
                 continue
@@ -124,6 +166,8 @@ class World:
                 stop = wanted.start + len(wanted.into)
                 wanted.into[:] = self._read(self.ranks[rank], wanted.share, wanted.peer, wanted.start, stop)
                 ready.append(rank)
+            elif isinstance(wanted, Errands):
+                self._send_out(self.ranks[rank], wanted.errands)
             elif self._post(self.ranks[rank], [wanted] if isinstance(wanted, (Send, Recv)) else list(wanted)):
                 ready.append(rank)
         assert not self._open(), f"messages left behind: {self._open()}"
@@ -166,6 +210,63 @@ class World:
             source.sent += len(part)
             rank.received += len(part)
         return part
+
+    def _send_out(self, rank: Rank, steps: Sequence[Errand]) -> None:
+        """Begin the errands of one yield."""
+        assert steps, "errands without any"
+        rank.next_clock = rank.clock
+        for step in steps:
+            place = -1
+            if isinstance(step, Put):
+                place = len(rank.objects)
+                rank.objects.append(None)
+            elif isinstance(step, Count):
+                self._counted += 1
+                self._counter = max(self._counter, rank.clock + 1)
+            else:
+                assert step.peer != rank.rank, "an object of its own is read"
+            rank.waiting += 1
+            self._errands.append((rank, step, blocks_of(step) if isinstance(step, Put) else [], place))
+
+    def _may(self, rank: Rank, step: Errand, blocks: list[bytes], place: int) -> bool:
+        """Tell whether an errand can be done now."""
+        if isinstance(step, Get):
+            objects = self.ranks[step.peer].objects
+            return len(objects) > step.turn and objects[step.turn] is not None
+        return isinstance(step, Put) or self._counted == len(self.ranks)
+
+    def _do(self, errand: tuple[Rank, Errand, list[bytes], int]) -> list[int]:
+        """Do an errand; returns the rank if that was its last one."""
+        self._errands.remove(errand)
+        rank, step, blocks, place = errand
+        if isinstance(step, Put):
+            assert blocks_of(step) == blocks, "a buffer was modified while it was being put"
+            rank.objects[place] = Stored(blocks, rank.clock + 1)
+            rank.puts += 1
+            rank.sent += sum(map(len, blocks))
+            clock = rank.clock + 1
+        elif isinstance(step, Get):
+            stored = self.ranks[step.peer].objects[step.turn]
+            assert stored is not None
+            block = stored.blocks[step.block]
+            assert step.nbytes in (-1, len(block)), f"{len(block)} bytes where {step.nbytes} are expected"
+            assert step.nbytes >= 0 or len(stored.blocks) == 1, "one of several blocks is read without its length"
+            assert step.before == sum(map(len, stored.blocks[: step.block])), "a block is looked for at the wrong place"
+            step.data = memoryview(bytearray(block)) if step.into is None else step.into
+            step.data[:] = block
+            rank.gets += 1
+            rank.received += len(block)
+            clock = max(rank.clock, stored.clock) + 1
+        else:
+            rank.counts += 1
+            clock = self._counter + 1
+        self.rounds = max(self.rounds, clock)
+        rank.next_clock = max(rank.next_clock, clock)
+        rank.waiting -= 1
+        if rank.waiting:
+            return []
+        rank.clock = rank.next_clock
+        return [rank.rank]
 
     def _take(self, events: list[Any], index: int) -> Any:
         events[index], events[-1] = events[-1], events[index]

@@ -16,7 +16,9 @@ from .simulator import World
 
 SIZES = range(1, 18)
 ROWS = [row for rows in ALGORITHMS.values() for row in rows.values()]
-CASES = [(row, size) for row in ROWS for size in SIZES if row.applies(size, True, grouped=size > 2, board=True)]
+CASES = [
+    (row, size) for row in ROWS for size in SIZES if row.applies(size, True, grouped=size > 2, board=True, store=2)
+]
 
 
 def layout(random: Random, size: int, contiguous: bool) -> tuple[int, ...]:
@@ -29,7 +31,7 @@ def layout(random: Random, size: int, contiguous: bool) -> tuple[int, ...]:
 def applies(row: Algorithm, size: int, commutative: bool, hosts: tuple[int, ...]) -> bool:
     distinct = len(set(hosts))
     starts = sum(1 for rank in range(size) if not rank or hosts[rank] != hosts[rank - 1])
-    return row.applies(size, commutative, 1 < distinct < size, starts == distinct, board=True)
+    return row.applies(size, commutative, 1 < distinct < size, starts == distinct, board=True, store=2)
 
 
 @pytest.mark.parametrize(("row", "size"), CASES, ids=[f"{row.collective}-{row.name}-{size}" for row, size in CASES])
@@ -78,13 +80,14 @@ def test_any_order_of_events(
     seed=st.integers(0, 2**32),
     commutative=st.booleans(),
     board=st.booleans(),
+    store=st.sampled_from((0, 1, 2)),
 )
 def test_the_selected_algorithm_is_right(
-    collective: str, size: int, nbytes: int, root: int, seed: int, commutative: bool, board: bool
+    collective: str, size: int, nbytes: int, root: int, seed: int, commutative: bool, board: bool, store: int
 ) -> None:
     random = Random(seed)
     hosts = layout(random, size, contiguous=random.random() < 0.5)
-    run = select(collective, size, nbytes, commutative=commutative, hosts=hosts, board=board)
+    run = select(collective, size, nbytes, commutative=commutative, hosts=hosts, board=board, store=store)
     world = World(size, random, eager=random.random() < 0.5, hosts=hosts)
     length = nbytes if nbytes <= 512 or "all" not in collective else 512
     CHECKS[collective](Case(run, world, random, length, root % size, commutative))
