@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from fmi_mpi.errors import BootstrapError, ConfigError
 
-__all__ = ["ENDPOINT", "Place", "is_service", "key_pair", "load_zmq", "parse"]
+if TYPE_CHECKING:
+    from zmq import Socket
+
+__all__ = ["ENDPOINT", "Place", "descriptor_of", "has_message", "is_service", "key_pair", "load_zmq", "parse"]
 
 ENDPOINT: Final = "tcp"
 _PORT: Final = 7600
@@ -94,3 +97,17 @@ def key_pair(secret: bytes, job: str) -> tuple[str, str]:
 
     private = z85.encode(hmac.digest(secret, b"fmi_mpi rendezvous member\0" + job.encode(), "sha256"))
     return zmq.curve_public(private).decode(), private.decode()
+
+
+def descriptor_of(socket: Socket[Any]) -> int:
+    """Return the descriptor that shows when a zmq socket may have got something: an edge, so take everything then."""
+    import zmq
+
+    return int(socket.getsockopt(zmq.FD))
+
+
+def has_message(socket: Socket[Any]) -> bool:
+    """Tell whether a zmq socket has got something."""
+    import zmq
+
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)

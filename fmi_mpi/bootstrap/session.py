@@ -100,7 +100,7 @@ class Session:
         )
         self._flag = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
-        for descriptor in (self._flag, socket.getsockopt(zmq.FD), self._monitor.getsockopt(zmq.FD)):
+        for descriptor in (self._flag, place.descriptor_of(socket), place.descriptor_of(self._monitor)):
             self._epoll.register(descriptor, select.EPOLLIN)
 
     def start(self, family: int) -> None:
@@ -200,12 +200,12 @@ class Session:
         from zmq.utils.monitor import recv_monitor_message
 
         while True:
-            while self._monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            while place.has_message(self._monitor):
                 self._notice(recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"])
             try:
                 self._take(decode(self._socket.recv(zmq.NOBLOCK)))
             except zmq.Again:
-                if not self._monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+                if not place.has_message(self._monitor):
                     return
             except WireError:
                 continue

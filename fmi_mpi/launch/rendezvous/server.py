@@ -87,7 +87,7 @@ class Server:
         self.port = int(router.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
         self.key = keys[0]
         for socket in (self._door, router, self._monitor):
-            selector.register(int(socket.getsockopt(zmq.FD)), selectors.EVENT_READ, self.serve)
+            selector.register(place.descriptor_of(socket), selectors.EVENT_READ, self.serve)
 
     @property
     def registry(self) -> Registry:
@@ -106,19 +106,17 @@ class Server:
         """Do everything that there is to do."""
         if self._closed:
             return
-        import zmq
 
-        pollin = zmq.POLLIN
         busy = True
         while busy:
             busy = False
-            while self._door.getsockopt(zmq.EVENTS) & pollin:
+            while place.has_message(self._door):
                 self._admit()
                 busy = True
-            while self._router.getsockopt(zmq.EVENTS) & pollin:
+            while place.has_message(self._router):
                 self._receive()
                 busy = True
-            while self._monitor.getsockopt(zmq.EVENTS) & pollin:
+            while place.has_message(self._monitor):
                 self._notice()
                 busy = True
         now = time.monotonic()
@@ -129,12 +127,11 @@ class Server:
         """Stop. Idempotent."""
         if self._closed:
             return
-        import zmq
 
         self._closed = True
         for socket in (self._door, self._router, self._monitor):
             with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(int(socket.getsockopt(zmq.FD)))
+                self._selector.unregister(place.descriptor_of(socket))
         self._router.disable_monitor()
         self._monitor.close(0)
         self._door.close(0)
