@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 __all__ = [
     "Address",
@@ -47,6 +47,7 @@ class Capabilities:
 
     ``ordered``: frames to one peer arrive in the order sent. ``reliable``: no frame is lost while both ends
     live. ``max_payload``: bytes in one frame, or None. ``publish``: one put can serve many readers, see ``Publisher``.
+    ``store``: 1 if the channel has shelves, see ``Storing``; 2 if to list what lies on one costs no more than to get it.
     ``spin``: what comes comes so soon that it pays to wait for it without leaving the core; the server of a store needs
     the core itself. ``latency`` in seconds and ``bandwidth`` in bytes per second are first guesses for the model.
     """
@@ -55,6 +56,7 @@ class Capabilities:
     reliable: bool = True
     max_payload: int | None = None
     publish: bool = False
+    store: int = 0
     spin: bool = True
     latency: float = 1e-5
     bandwidth: float = 1e9
@@ -200,3 +202,71 @@ class Publisher(Channel, Protocol):
 
     def desert(self, proc: int, reason: str) -> None:
         """A process is gone: rounds that wait for it fail."""
+
+
+class Shelf(Protocol):
+    """A place in a store where each of some processes puts objects that all others may read; see ``coll.steps.Put``.
+
+    An object is named by the ``number`` of a collective, a ``turn`` (below 255) and the ``place`` of who put it. Nothing
+    blocks: answers are given from within ``Channel.poll``, with a reason if the store is out of reach.
+    """
+
+    def put(
+        self, number: int, turn: int, blocks: Sequence[memoryview | Sequence[memoryview]], done: Callable[[str], None]
+    ) -> None:
+        """Put an object; ``done`` is called when its memory is free."""
+
+    def get(
+        self,
+        number: int,
+        turn: int,
+        place: int,
+        block: int,
+        before: int,
+        nbytes: int,
+        done: Callable[[memoryview | None, str], None],
+    ) -> None:
+        """Get a block of an object.
+
+        Args:
+            block: its place in the object. before: bytes of the blocks before it.
+            nbytes: its length, or -1 if it is the object's only one.
+            done: given the block, or None if there is no such thing (yet).
+        """
+
+    def length(self, number: int, turn: int, place: int, block: int, done: Callable[[int, str], None]) -> None:
+        """Tell how long a block is that is not there with the length it should have; -1: it is not there at all."""
+
+    def count(self, number: int, done: Callable[[str], None]) -> None:
+        """Count this process in."""
+
+    def counted(self, number: int, done: Callable[[int, str], None]) -> None:
+        """Tell how many have counted themselves in."""
+
+    def remove(self, number: int) -> None:
+        """Remove what this process has put for collectives before that number."""
+
+
+class Salvage(NamedTuple):
+    """What is left of the traffic with a peer that a channel has given up."""
+
+    received: int
+    """Frames taken from the peer, since the beginning."""
+    acknowledged: int
+    """Frames that the peer is known to have taken."""
+    frames: list[tuple[bytes, Payload, object]]
+    """All frames sent after those, as they were given to ``send``; the token is None where its sender has gone on."""
+
+
+class Salvaging(Channel, Protocol):
+    """A channel that knows which frames a peer has taken, so that another channel can go on where it ends."""
+
+    def salvage(self, peer: int) -> Salvage:
+        """Give a peer up, if that has not happened yet; from now on nothing is taken from it."""
+
+
+class Storing(Channel, Protocol):
+    """A channel with shelves (``capabilities.store``)."""
+
+    def shelf(self, owner: int, name: str, place: int) -> Shelf:
+        """Return the shelf of this name that is kept beside a process's mailbox; ``place``: this process's on it."""

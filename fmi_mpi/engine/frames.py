@@ -33,6 +33,7 @@ __all__ = [
     "POST",
     "PUT",
     "REQUEST",
+    "ROUTE",
     "SWAP",
     "UNLOCK",
     "WORD",
@@ -71,6 +72,8 @@ POST: Final = WORD | 25  # the origin exposes its window to the receiver
 COMPLETE: Final = WORD | 26  # the origin's accesses to the exposed window are over
 DONE: Final = WORD | 27  # an answer; message = number of the operation, tag = error class
 
+ROUTE: Final = WORD | 32  # a channel is given up (runtime.handover); message = its number, argument = frames taken
+
 KINDS: Final = {
     EAGER: "EAGER",
     REQUEST: "REQUEST",
@@ -90,6 +93,7 @@ KINDS: Final = {
     POST: "POST",
     COMPLETE: "COMPLETE",
     DONE: "DONE",
+    ROUTE: "ROUTE",
 }
 
 FLAG_SYNC: Final = 1  # the sender wants an ACK when the message is matched

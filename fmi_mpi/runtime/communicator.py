@@ -7,7 +7,7 @@ Rules of this file:
 - Collectives are numbered in the order in which they start, equal on all ranks; the number is their tag.
 - Ranks of one host meet on a board from the third collective on, if all can. A board serves one collective at a time:
   on a communicator that may have one they run one after another, in the order of their numbers (MPI-4.1, 6.14:
-  nobody may rely on a collective not waiting for the others).
+  nobody may rely on a collective not waiting for the others). So they do over a store.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from fmi_mpi.engine.operations import Message, Payload, RecvOp, SendOp
 from fmi_mpi.engine.payloads import allocate
 from fmi_mpi.runtime.boarding import eligible, opened
 from fmi_mpi.runtime.schedule import COLLECTIVE, Schedule
+from fmi_mpi.runtime.storing import Storage, level
 
 if TYPE_CHECKING:
     from fmi_mpi.runtime.world import World
@@ -74,6 +75,7 @@ class Communicator:
         self.freed = False
         self.permanent = False
         self.board: Board | None = None
+        self.storage: Storage | None = None
         self.line: deque[Schedule] | None = None  # collectives that run or wait for their turn, if a board may come
         self._hosts: tuple[int, ...] | None = None
         self._selector: Selector | None = None
@@ -148,6 +150,11 @@ class Communicator:
         Args:
             finish: maps the generator's result to the schedule's. patience: see ``runtime.schedule.Schedule``.
         """
+        if self.storage is not None and self.storage.is_due(self.number):
+            self._start(self.storage.meet(self), None, 0)
+        return self._start(steps, finish, patience)
+
+    def _start(self, steps: Steps[Any], finish: Callable[[Any], Any] | None, patience: int) -> Schedule:
         number = self.number
         self.number = number + 1
         schedule = Schedule(self, number, steps, finish)
@@ -187,9 +194,12 @@ class Communicator:
     def select(self) -> Select:
         """Chooses algorithms for this communicator."""
         if self._selector is None:
-            self._selector = Selector(self.size, self.hosts, self.world.settings.algorithms)
+            store = level(self)
+            self._selector = Selector(self.size, self.hosts, self.world.settings.algorithms, store=store)
             self._undecided = not any(self.hosts) and eligible(self)
-            if self._undecided:
+            if store:
+                self.storage = Storage(self)
+            if store or self._undecided:
                 self.line = deque()
         if self._undecided and self.number >= _SETTLED:
             return self._select_later

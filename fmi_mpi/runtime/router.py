@@ -3,16 +3,22 @@
 Rules of this file:
 - Only the sender routes. The receiver takes frames from whatever channel they come by.
 - Channels are opened when the job is joined; addresses of peers are asked for on the first frame to anyone.
-- The first channel of the preference list that reaches a peer carries all frames to it.
+- The first channel of the preference list that reaches a peer carries the frames to it; but long ones take a later one
+  that is slower to begin with and faster in the end: the engine puts envelopes back into order.
+- A channel that loses a peer hands over to the next one that reaches it (runtime.handover).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from math import ceil
 
 from fmi_mpi.bootstrap.base import Bootstrap
-from fmi_mpi.channels.base import Address, Channel, Path, Payload
+from fmi_mpi.channels.base import Address, Capabilities, Channel, Path, Payload
+from fmi_mpi.engine.frames import DATA, EAGER, unpack_header
 from fmi_mpi.errors import AbortError
+from fmi_mpi.runtime.handover import Handover, Handovers, number_of
 
 __all__ = ["HOST", "Router"]
 
@@ -31,6 +37,7 @@ class Router:
         aborted: told the exit code of a job that ends before all have joined.
         routed: told the short path to a peer once its channel is chosen.
         joined: told once when the addresses of all ranks are known.
+        sent: told that a frame is out (channels.base.Receiver).
     """
 
     def __init__(
@@ -42,16 +49,19 @@ class Router:
         aborted: Callable[[int], None],
         routed: Callable[[int, Path], None],
         joined: Callable[[], None],
+        sent: Callable[[object], None],
     ) -> None:
         self.bootstrap = bootstrap
         self.channels = channels
         self.join_timeout = join_timeout
-        self.routes: dict[int, Channel] = {}
+        self.routes: dict[int, Channel | Handover] = {}
+        self.handovers = Handovers(bootstrap.identity.rank, self._asked, sent, self._handed_over)
         self.records: Sequence[dict[str, Address]] = ()
         self._lost = lost
         self._aborted = aborted
         self._routed = routed
         self._joined = joined
+        self._barred: set[tuple[str, int]] = set()
 
     def publish(self, host: str) -> None:
         """Make this process's addresses known, and the key of its host."""
@@ -80,14 +90,78 @@ class Router:
             self._joined()
         return self.records
 
-    def _route(self, peer: int) -> Channel | None:
-        record = self.table()[peer]
+    def failed(self, channel: Channel, peer: int, reason: str) -> bool:
+        """A channel has lost a peer: False if no other can take over."""
+        return (channel.name, peer) in self._barred or self._hand_over(channel, peer, reason) is not None
+
+    def _hand_over(self, old: Channel, peer: int, reason: str) -> Handover | None:
+        """Bar a channel for a peer and begin to hand over to the next one, if there is one and the old one can."""
+        self._barred.add((old.name, peer))
+        reaching = self._reaching(peer)
+        if not reaching or not hasattr(old, "salvage"):
+            return None
+        handover = Handover(peer, old, reaching[0], reason)
+        self.routes[peer] = handover
+        self._routed(peer, partial(handover.send, peer))
+        self.handovers.add(handover)
+        return handover
+
+    def _asked(self, peer: int, number: int) -> Handover | None:
+        """A peer has given up a channel that works here."""
         for channel in self.channels:
-            if channel.name in record and channel.reachable(record[channel.name]):
-                self.routes[peer] = channel
-                self._routed(peer, channel.path(peer))
-                return channel
-        offered = ", ".join(name for name in record if name != HOST) or "none"
-        own = ", ".join(channel.name for channel in self.channels)
-        self._lost(peer, f"no common channel: it offers {offered}, this rank has {own}; see --channels")
+            if number_of(channel.name) == number and (channel.name, peer) not in self._barred:
+                return self._hand_over(channel, peer, "the other end has given it up")
         return None
+
+    def _handed_over(self, handover: Handover) -> None:
+        """Another channel carries the frames to a peer now."""
+        if self.routes[handover.peer] is handover:
+            self._take(handover.peer)
+
+    def _reaching(self, peer: int) -> list[Channel]:
+        """Return the channels that reach a peer, in order of preference."""
+        record = self.table()[peer]
+        return [
+            channel
+            for channel in self.channels
+            if channel.name in record
+            and (channel.name, peer) not in self._barred
+            and channel.reachable(record[channel.name])
+        ]
+
+    def _route(self, peer: int) -> Channel | None:
+        found = self._take(peer)
+        if found is None:
+            offered = ", ".join(name for name in self.table()[peer] if name != HOST) or "none"
+            own = ", ".join(channel.name for channel in self.channels)
+            self._lost(peer, f"no common channel: it offers {offered}, this rank has {own}; see --channels")
+        return found
+
+    def _take(self, peer: int) -> Channel | None:
+        """Choose the channel to a peer; None if none reaches it."""
+        reaching = self._reaching(peer)
+        if not reaching:
+            return None
+        first = self.routes[peer] = reaching[0]
+        path = first.path(peer)
+        for other in reaching[1:]:
+            if (length := _crossover(first.capabilities, other.capabilities)) > 0:
+                path = partial(_by_length, path, other.path(peer), length)
+                break
+        self._routed(peer, path)
+        return first
+
+
+def _crossover(first: Capabilities, other: Capabilities) -> int:
+    """Return the length of payload from which on the other channel is faster; 0 if it is always so, or never."""
+    gain = 1 / first.bandwidth - 1 / other.bandwidth
+    wait = other.latency - first.latency
+    return ceil(wait / gain) if gain > 0 < wait else 0
+
+
+def _by_length(first: Path, other: Path, limit: int, header: bytes, payload: Payload, token: object) -> bool:
+    """Send a frame by the one way or, if its payload is long and its order is told by the frame, by the other."""
+    if payload is None or unpack_header(header)[0] not in (EAGER, DATA):
+        return first(header, payload, token)
+    length = len(payload) if type(payload) is memoryview else sum(map(len, payload))
+    return (first if length < limit else other)(header, payload, token)

@@ -5,7 +5,7 @@ Rules of this file:
   in who waits.
 - Steps of one yield are posted together; the generator resumes when the last one is complete.
 - After an error the generator is closed and the schedule is complete with that error; on a board the others are told
-  that this rank has given up.
+  that this rank has given up, and those who look into a store can see it there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fmi_mpi.channels.base import ChannelError
-from fmi_mpi.coll.steps import NONE, Fetch, Recv, Send, Share
+from fmi_mpi.coll.steps import NONE, Errands, Fetch, Put, Recv, Send, Share
 from fmi_mpi.coll.steps import Schedule as Steps
 from fmi_mpi.constants import ERR_PROC_FAILED
 from fmi_mpi.engine.operations import Operation, RecvOp
@@ -44,6 +44,7 @@ class Schedule(Operation):
     patience = 0
     _pending = 0
     _shares = False
+    _turn = -1  # objects put into the store so far; -1: none, nor any other errand
 
     def __init__(
         self, comm: Communicator, number: int, steps: Steps[Any], finish: Callable[[Any], Any] | None = None
@@ -99,6 +100,8 @@ class Schedule(Operation):
             self._pending = 1
             if kind is Send or kind is Recv:
                 self._post(wanted)  # type: ignore[arg-type]
+            elif kind is Errands:
+                self._send_out(wanted)  # type: ignore[arg-type]
             else:
                 for one in wanted:  # type: ignore[union-attr]
                     self._post(one)
@@ -113,6 +116,9 @@ class Schedule(Operation):
         if self._shares and (self.error or self.failure is not None):
             assert comm.board is not None
             comm.board.share(self._stamp | ((1 << _ROUNDS) - 1), NONE, (), self._met)
+        if self._turn >= 0 and (self.error or self.failure is not None):
+            assert comm.storage is not None
+            comm.storage.failed(self.number)
         line = comm.line
         if line:
             line.popleft()
@@ -135,6 +141,26 @@ class Schedule(Operation):
             self.error = ERR_PROC_FAILED
             self.detail = failure
         self.comm.world.progress.ready.append(self)
+
+    def _send_out(self, wanted: Errands) -> None:
+        """Begin errands in the store."""
+        storage = self.comm.storage
+        assert storage is not None
+        self._turn = max(self._turn, 0)
+        for errand in wanted.errands:
+            self._pending += 1
+            storage.begin(self.number, errand, self._turn, self._returned)
+            if type(errand) is Put:
+                self._turn += 1
+
+    def _returned(self, error: int, detail: str) -> None:
+        """An errand is done, or cannot be."""
+        if error:
+            self.error = error
+            self.detail = detail
+        self._pending -= 1
+        if not self._pending:
+            self.comm.world.progress.ready.append(self)
 
     def _fetch(self, fetch: Fetch) -> None:
         board = self.comm.board

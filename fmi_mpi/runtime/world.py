@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from fmi_mpi.bootstrap import discover
@@ -26,6 +27,7 @@ from fmi_mpi.config import Settings
 from fmi_mpi.constants import ERR_OTHER
 from fmi_mpi.engine.engine import Engine
 from fmi_mpi.engine.extension import RawHeader
+from fmi_mpi.engine.frames import ROUTE
 from fmi_mpi.engine.onesided import OneSided
 from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.background import Background
@@ -96,11 +98,20 @@ class World:
             self.bootstrap.spans_hosts,
         )
         engine = self.engine
-        receiver = _Reception(engine.frame, engine.begin, engine.end, engine.sent, self._suspect)
-        self.channels = [create(name, membership, receiver) for name in self.settings.channels]
+        for name in self.settings.channels:
+            reception = _Reception(engine.frame, engine.begin, engine.end, engine.sent, partial(self._suspect, name))
+            self.channels.append(create(name, membership, reception))
         self.router = Router(
-            self.bootstrap, self.channels, self.settings.join_timeout, self._lost, self.exit, engine.route, self._joined
+            self.bootstrap,
+            self.channels,
+            self.settings.join_timeout,
+            self._lost,
+            self.exit,
+            engine.route,
+            self._joined,
+            engine.sent,
         )
+        engine.extend((ROUTE,), self.router.handovers)
         self.router.publish(self._host)
         self.engine.emit = self.router.emit
         self.progress.attach(self.channels, self.bootstrap.fileno(), self._on_control)
@@ -165,9 +176,11 @@ class World:
         else:
             self.background.release()
 
-    def _suspect(self, peer: int, reason: str) -> None:
-        """A channel has lost a peer."""
-        self.await_verdict(lambda: self._lost(peer, f"rank {peer} is lost: {reason}"))
+    def _suspect(self, name: str, peer: int, reason: str) -> None:
+        """A channel has lost a peer: if no other takes over, it is gone."""
+        channel = next(channel for channel in self.channels if channel.name == name)
+        if not self.router.failed(channel, peer, reason):
+            self.await_verdict(lambda: self._lost(peer, f"rank {peer} is lost: {reason}"))
 
     def await_verdict(self, action: Callable[[], None]) -> None:
         """A peer seems to be gone: act unless the job's control ends this process or tells more in time."""

@@ -13,13 +13,15 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import cast
 from urllib.parse import quote
 
 from fmi_mpi.channels.base import Address, Capabilities, Path, Payload, Receiver
 from fmi_mpi.channels.mailbox.inbox import Inbox, Left
 from fmi_mpi.channels.mailbox.objects import HEAD, Sealer, read_head
 from fmi_mpi.channels.mailbox.outbox import Frame, Outbox
-from fmi_mpi.channels.mailbox.store import Store, Usage
+from fmi_mpi.channels.mailbox.shelf import MailboxShelf
+from fmi_mpi.channels.mailbox.store import KeyStore, Store, Usage
 from fmi_mpi.engine.frames import FrameError
 
 __all__ = ["MailboxChannel"]
@@ -76,6 +78,7 @@ class MailboxChannel:
         self._gone: set[int] = set()
         self._landing = -1  # the peer whose object is being read to its place, if any is
         self._failure = ""
+        self._shelves: list[MailboxShelf] = []
         self._idle = _LOOK
         self.arm = store.arm
         self.disarm = store.disarm
@@ -134,7 +137,17 @@ class MailboxChannel:
             outbox.queue.clear()
             outbox.leave()
         self._outboxes.clear()
+        for shelf in self._shelves:
+            shelf.clear()
         self._store.close()
+
+    def shelf(self, owner: int, name: str, place: int) -> MailboxShelf:
+        """See ``channels.base.Storing``; for stores of keys only."""
+        store = cast(KeyStore, self._store)
+        label = f"{self._box if owner == self.proc else self._boxes[owner]}~{name}"
+        shelf = MailboxShelf(store.keys, store.ask, label, place, Sealer(self._secret, self._job, label))
+        self._shelves.append(shelf)
+        return shelf
 
     # -- mailbox.store.Events ------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["ACK", "BYE", "FRAME", "HEAD", "HELLO", "MORE", "Head", "Sealer", "read_head"]
+__all__ = ["ACK", "BYE", "FRAME", "HEAD", "HELLO", "MORE", "SHELVED", "Head", "Sealer", "read_head"]
 
 HEAD: Final = 64
 FRAME: Final = 0x464D_4F01  # a frame's header and the beginning of its payload, or all of it
@@ -24,8 +24,9 @@ MORE: Final = 0x464D_4F02  # what follows of the payload
 ACK: Final = 0x464D_4F03  # nothing but how much has been consumed
 BYE: Final = 0x464D_4F04  # the sender leaves the job
 HELLO: Final = 0x464D_4F05  # the name of the sender's own mailbox
+SHELVED: Final = 0x464D_4F06  # a block of an object on a shelf
 
-_KINDS: Final = frozenset((FRAME, MORE, ACK, BYE, HELLO))
+_KINDS: Final = frozenset((FRAME, MORE, ACK, BYE, HELLO, SHELVED))
 _CODE: Final = 32
 _PREFIX: Final = struct.Struct("<IIQQQ")  # kind, sender, number, length of the body, bytes consumed
 _LONG: Final = 1 << 12

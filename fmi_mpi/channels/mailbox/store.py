@@ -10,11 +10,17 @@ Rules of this file:
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-__all__ = ["Events", "Store", "Usage"]
+if TYPE_CHECKING:
+    from fmi_mpi.channels.mailbox.keys import Keys
+
+__all__ = ["Ask", "Events", "KeyStore", "Store", "Usage"]
+
+Ask = Callable[[Callable[[], Any], Callable[[Any], None]], None]
+"""(work, done): do ``work()`` in a thread, and call ``done`` with its result, or the ChannelError that it raised."""
 
 
 @dataclass(slots=True)
@@ -118,3 +124,12 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Wait a moment until all that was put is stored, remove the own mailbox, release everything. Idempotent."""
+
+
+class KeyStore(Store, Protocol):
+    """A store made of ``keys``, which others may ask, too."""
+
+    keys: Keys
+
+    def ask(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """See ``Ask``; ``done`` is called from within ``poll``."""
