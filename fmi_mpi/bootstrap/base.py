@@ -15,9 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["Bootstrap", "Event", "Identity", "Record"]
+__all__ = ["Bootstrap", "Event", "Identity", "Record", "Relay"]
 
 Record = dict[str, Any]
+
+Relay = tuple[str, int, bytes]
+"""Host and port of a relay, and the key that lets members of this job in."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,9 @@ class Bootstrap(Protocol):
 
     reflectors: Sequence[tuple[str, int]]
     """Two ports of one host that tell who connects the endpoint it is seen at (``bootstrap.reflector``), or none."""
+
+    relay: Relay | None
+    """Where data goes between ranks that cannot connect (``channels.relay``), or None."""
 
     def publish(self, record: Record) -> None:
         """Make this rank's record known. Does not wait for others."""

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from fmi_mpi.bootstrap import private
-from fmi_mpi.bootstrap.base import Event, Identity, Record
+from fmi_mpi.bootstrap.base import Event, Identity, Record, Relay
 from fmi_mpi.errors import AbortError, BootstrapError
 
 __all__ = ["DirectoryBootstrap", "RankTaken"]
@@ -61,6 +61,7 @@ class DirectoryBootstrap:
         self._kept: list[Event] = []
         self.spans_hosts = False
         self.reflectors: Sequence[tuple[str, int]] = ()
+        self.relay: Relay | None = None
         self.directory: str | None = self._path
         secret = self._enter()
         self.identity = Identity(key, rank, size, bytes.fromhex(secret))

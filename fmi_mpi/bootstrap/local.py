@@ -17,11 +17,23 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fmi_mpi.bootstrap.base import Event, Identity, Record
+from fmi_mpi.bootstrap.base import Event, Identity, Record, Relay
 from fmi_mpi.bootstrap.wire import SERVER_LIMIT, Decoder, Message, WireError, encode, proof
 from fmi_mpi.errors import AbortError, BootstrapError
 
-__all__ = ["CONTROL", "JOB", "RANK", "REFLECTORS", "SECRET", "SIZE", "LocalBootstrap", "join", "read_identity"]
+__all__ = [
+    "CONTROL",
+    "JOB",
+    "RANK",
+    "REFLECTORS",
+    "RELAY",
+    "SECRET",
+    "SIZE",
+    "SPANS_HOSTS",
+    "LocalBootstrap",
+    "join",
+    "read_identity",
+]
 
 CONTROL: Final = "FMI_JOB_CONTROL"
 JOB: Final = "FMI_JOB_ID"
@@ -29,6 +41,8 @@ RANK: Final = "FMI_JOB_RANK"
 SIZE: Final = "FMI_JOB_SIZE"
 SECRET: Final = "FMI_JOB_SECRET"
 REFLECTORS: Final = "FMI_JOB_REFLECTORS"
+RELAY: Final = "FMI_JOB_RELAY"
+SPANS_HOSTS: Final = "FMI_JOB_SPANS_HOSTS"
 
 _CLAIM_TIMEOUT: Final = 60.0
 _WHO_TIMEOUT: Final = 5.0
@@ -45,6 +59,8 @@ def join(environ: Mapping[str, str]) -> LocalBootstrap | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         bootstrap = LocalBootstrap(connection, path, identity, _read_reflectors(environ.get(REFLECTORS, "")))
+        bootstrap.spans_hosts = bootstrap.spans_hosts or SPANS_HOSTS in environ
+        bootstrap.relay = _read_relay(environ.get(RELAY, ""))
         if bootstrap.claim(_CLAIM_TIMEOUT):
             return bootstrap
     except BaseException:
@@ -80,6 +96,15 @@ def _read_reflectors(text: str) -> Sequence[tuple[str, int]]:
         raise BootstrapError(f"{REFLECTORS}={text} is malformed; expecting host:port,host:port") from None
 
 
+def _read_relay(text: str) -> Relay | None:
+    """Return the relay of a text such as ``192.0.2.1:7003:key`` with the key in hexadecimal; raises BootstrapError."""
+    host, _, rest = text.rpartition(":")[0].rpartition(":")
+    try:
+        return (host.strip("[]"), int(rest), bytes.fromhex(text.rpartition(":")[2])) if text else None
+    except ValueError:
+        raise BootstrapError(f"{RELAY} is malformed; expecting host:port:key") from None
+
+
 class LocalBootstrap:
     """The meeting place of a job under ``fmirun``.
 
@@ -96,6 +121,7 @@ class LocalBootstrap:
         self.identity = identity
         self.reflectors = reflectors
         self.spans_hosts = bool(reflectors)
+        self.relay: Relay | None = None
         self.directory: str | None = os.path.dirname(path)
         self._path = path
         self._socket = connection

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fmi_mpi.bootstrap import local
-from fmi_mpi.bootstrap.base import Event, Identity, Record
+from fmi_mpi.bootstrap.base import Event, Identity, Record, Relay
+from fmi_mpi.bootstrap.foreign import identify
 from fmi_mpi.bootstrap.messages import Message
 from fmi_mpi.bootstrap.place import Place, parse
 from fmi_mpi.bootstrap.session import Session
@@ -37,7 +38,7 @@ _PAUSE: Final = 0.2
 def join(environ: Mapping[str, str]) -> RendezvousBootstrap | None:
     """Claim the rank that ``environ`` names; None in a child of the rank. Raises BootstrapError, ConfigError."""
     where = parse(environ[VARIABLE])
-    identity = local.read_identity(environ, VARIABLE)
+    identity = local.read_identity(_with_rank(environ), VARIABLE)
     claim = f"{identity.job}/{identity.rank}"
     if environ.get(_CLAIMED) == claim:
         return None
@@ -49,6 +50,12 @@ def join(environ: Mapping[str, str]) -> RendezvousBootstrap | None:
         raise
     os.environ[_CLAIMED] = claim
     return bootstrap
+
+
+def _with_rank(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the variables with rank and size of another launcher (mpirun, srun) where they say neither."""
+    found = None if local.RANK in environ else identify(environ)
+    return {**environ, local.RANK: str(found.rank), local.SIZE: str(found.size)} if found else environ
 
 
 def family_of(where: Place, deadline: float) -> int:
@@ -82,7 +89,7 @@ def reflectors_of(welcome: Message, where: Place) -> Sequence[tuple[str, int]]:
     return [(where.host, int(port)) for port in welcome.get("reflectors", ())]
 
 
-def relay_of(welcome: Message, where: Place) -> tuple[str, int, bytes] | None:
+def relay_of(welcome: Message, where: Place) -> Relay | None:
     """Return host, port and key of the relay that the service offers."""
     offer = welcome.get("relay")
     return (where.host, int(offer["port"]), bytes.fromhex(offer["key"])) if offer else None
@@ -102,7 +109,7 @@ class RendezvousBootstrap:
     def __init__(self, where: Place, identity: Identity) -> None:
         self.identity = identity
         self.reflectors: Sequence[tuple[str, int]] = ()
-        self.relay: tuple[str, int, bytes] | None = None
+        self.relay: Relay | None = None
         self._session = Session(where, identity.job, identity.size, [identity.rank], identity.secret)
         self._table: Sequence[Record] | None = None
         self._incomplete: Message | None = None

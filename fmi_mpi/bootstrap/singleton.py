@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fmi_mpi.bootstrap.base import Event, Identity, Record
+from fmi_mpi.bootstrap.base import Event, Identity, Record, Relay
 
 __all__ = ["SingletonBootstrap"]
 
@@ -17,6 +17,7 @@ class SingletonBootstrap:
     directory: str | None = None
     spans_hosts = False
     reflectors: Sequence[tuple[str, int]] = ()
+    relay: Relay | None = None
 
     def __init__(self) -> None:
         self.identity = Identity(f"singleton-{os.getpid()}-{os.urandom(4).hex()}", 0, 1, os.urandom(32))

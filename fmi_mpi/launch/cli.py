@@ -16,6 +16,7 @@ from fmi_mpi import __version__
 from fmi_mpi.config import Settings
 from fmi_mpi.errors import BootstrapError, ConfigError
 from fmi_mpi.launch.options import Arguments, UsageError, help_text, parse
+from fmi_mpi.launch.share import Share, read_share
 
 __all__ = ["main"]
 
@@ -33,18 +34,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.write(f"fmirun (fmi_mpi) {__version__}\n")
             return 0
         env = _environment(arguments)
-        Settings({**os.environ, **env})
+        settings = Settings({**os.environ, **env})
+        share = read_share(arguments, settings)
     except (UsageError, ConfigError) as error:
         sys.stderr.write(f"fmirun: {error}\n")
         return _BAD_INPUT
-    return _run(arguments, env)
+    return _run(arguments, env, share)
 
 
-def _run(arguments: Arguments, env: dict[str, str]) -> int:
+def _run(arguments: Arguments, env: dict[str, str], share: Share | None) -> int:
     from fmi_mpi.launch.job import Job, Options, Program
 
     options = Options(
         programs=[Program(size, command) for size, command in arguments.programs],
+        share=share,
         env=env,
         prefix="--prefix" in arguments.flags,
         timeout=arguments.timeout,

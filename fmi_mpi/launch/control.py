@@ -5,6 +5,8 @@ Rules of this file:
   kilobytes. Whoever sends anything malformed is cut off.
 - The first claimant of a rank keeps it, for the whole job. The table of records goes out once, to all, when the
   last rank has published.
+- Where these ranks are only a part of the job, what concerns the others is passed up to the rendezvous service
+  (``launch.part``), and what it says is delivered: the table comes from there.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import hmac
 import os
 import selectors
 import socket
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from fmi_mpi.bootstrap.wire import RANK_LIMIT, SIGNAL_LIMIT, UNPROVEN_LIMIT, Decoder, Message, WireError, encode, proof
@@ -20,6 +23,7 @@ from fmi_mpi.bootstrap.wire import RANK_LIMIT, SIGNAL_LIMIT, UNPROVEN_LIMIT, Dec
 __all__ = ["Control", "Watcher"]
 
 _CHUNK: Final = 1 << 16
+_UPWARD: Final = frozenset({"publish", "wait", "who", "finalized"})
 
 
 class Watcher(Protocol):
@@ -56,16 +60,27 @@ class Control:
         path: of the listening socket, in a private directory.
         job, secret, size: of the job.
         selector: the launcher's; entries carry a callable without arguments as data.
+        ranks: that are here, if not all. upstream: then takes what concerns the others.
     """
 
     def __init__(
-        self, path: str, job: str, secret: bytes, size: int, selector: selectors.BaseSelector, watcher: Watcher
+        self,
+        path: str,
+        job: str,
+        secret: bytes,
+        size: int,
+        selector: selectors.BaseSelector,
+        watcher: Watcher,
+        ranks: Collection[int] = (),
+        upstream: Callable[[Message], None] | None = None,
     ) -> None:
         self._job = job
         self._secret = secret
         self._size = size
         self._selector = selector
         self._watcher = watcher
+        self._local = ranks or range(size)
+        self._upstream = upstream
         self._connections: set[_Peer] = set()
         self._claims: dict[int, _Peer] = {}
         self._records: dict[int, object] = {}
@@ -88,7 +103,7 @@ class Control:
 
     def missing(self) -> list[int]:
         """Return the ranks that have not published their record."""
-        return sorted(set(range(self._size)) - set(self._records))
+        return sorted(set(self._local) - set(self._records))
 
     def has_finalized(self, rank: int) -> bool:
         """Tell whether the rank has finalised, so that its end is no failure."""
@@ -101,6 +116,8 @@ class Control:
             pass
         if rank not in self._records:
             self._gone.add(rank)
+            if self._upstream is not None:
+                self._upstream({"type": "absent", "rank": rank})
             self._tell_waiting()
 
     def tell(self, message: Message) -> None:
@@ -108,6 +125,16 @@ class Control:
         data = encode(message)
         for peer in [peer for peer in self._claims.values() if peer in self._connections]:
             self._send(peer, data)
+
+    def deliver(self, message: Message) -> None:
+        """Pass on what the service says: to all, or to the rank that it names."""
+        kind = message["type"]
+        if kind in ("table", "lost"):
+            self.tell(message)
+            return
+        peer = self._claims.get(message["to"] if kind == "signal" else message["rank"])
+        if peer in self._connections:
+            self._send(peer, encode(message))
 
     def close(self) -> None:
         """Close all connections and the listening socket. Idempotent."""
@@ -178,6 +205,8 @@ class Control:
 
     def _handle(self, peer: _Peer, message: Message) -> None:
         kind = message["type"]
+        if self._upstream is not None and peer.rank >= 0 and kind in _UPWARD:
+            self._upstream({**message, "rank": peer.rank})
         if peer.rank < 0:
             self._claim(peer, message)
         elif kind == "publish":
@@ -186,7 +215,8 @@ class Control:
             self._waiting.add(peer.rank)
             self._tell_waiting()
         elif kind == "who":
-            self._send(peer, encode({"type": "missing", "ranks": self.missing()}))
+            if self._upstream is None:
+                self._send(peer, encode({"type": "missing", "ranks": self.missing()}))
         elif kind == "signal":
             self._pass_on(peer.rank, int(message["rank"]), message["data"])
         elif kind == "abort":
@@ -203,7 +233,7 @@ class Control:
             raise WireError("the first message must be a claim")
         rank, pid = int(message["rank"]), int(message["pid"])
         expected = proof(self._secret, peer.nonce, self._job, rank)
-        if not 0 <= rank < self._size or not hmac.compare_digest(expected, str(message["proof"])):
+        if rank not in self._local or not hmac.compare_digest(expected, str(message["proof"])):
             self._send(peer, encode({"type": "refuse", "reason": f"its secret is not that of job {self._job}"}))
             raise WireError("the claim is not proved")
         if rank in self._claims:
@@ -228,13 +258,15 @@ class Control:
         peer = self._claims.get(rank)
         if peer in self._connections:
             self._send(peer, frame)
+        elif self._upstream is not None and rank not in self._local:
+            self._upstream({"type": "signal", "rank": source, "to": rank, "data": data})
 
     def _tell_waiting(self) -> None:
         """If a rank is gone without publishing, tell one who waits for the table that it never comes.
 
         Its error ends the others; told to all, it would be shown by all.
         """
-        if not self._gone or self._told:
+        if not self._gone or self._told or self._upstream is not None:
             return
         ranks = ", ".join(map(str, sorted(self._gone)))
         reason = f"rank {ranks} exited without joining; every rank must import MPI and start with the same job"

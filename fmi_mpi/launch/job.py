@@ -21,9 +21,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fmi_mpi.bootstrap import local, private
+from fmi_mpi.bootstrap.wire import Message
 from fmi_mpi.launch.control import Control
 from fmi_mpi.launch.output import Feed, Merger, Sink
+from fmi_mpi.launch.part import Part
 from fmi_mpi.launch.process import Rank, raise_descriptor_limit, start
+from fmi_mpi.launch.share import Share
 from fmi_mpi.launch.shim import make_shims
 
 __all__ = ["CANNOT_START", "TIMED_OUT", "Job", "Options", "Program"]
@@ -52,9 +55,10 @@ class Program:
 
 @dataclass(frozen=True)
 class Options:
-    """What fmirun was asked for; see ``launch.options``."""
+    """What fmirun was asked for; see ``launch.options``. ``share``: of the job this is only a part (``launch.part``)."""
 
     programs: Sequence[Program]
+    share: Share | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     prefix: bool = False
     timeout: float | None = None
@@ -82,6 +86,7 @@ class Job:
         self._selector = selectors.PollSelector()
         self._ranks: list[Rank] = []
         self._feed: Feed | None = None
+        self._part: Part | None = None
         self._code = 0
         self._stage = _Stage.RUNNING
         self._next_stage = float("inf")
@@ -102,12 +107,15 @@ class Job:
         private.write(self._directory, "claim.launcher", private.process_key(os.getpid()))
         raise_descriptor_limit(self._size)
         path = os.path.join(self._directory, "control")
-        secret = os.urandom(32)
-        control = Control(path, self._name, secret, self._size, self._selector, self)
-        self._control = control
+        share = self._options.share
+        name, secret = (share.job or self._name, share.secret) if share else (self._name, os.urandom(32))
+        if share is not None:
+            self._part = Part(share, name, self._size, self._options.recover, self._selector, self)
+        ranks, upstream = (share.ranks, self._part.say) if share and self._part else ((), None)
+        self._control = Control(path, name, secret, self._size, self._selector, self, ranks, upstream)
         identity = {
             local.CONTROL: path,
-            local.JOB: self._name,
+            local.JOB: name,
             local.SECRET: secret.hex(),
             local.SIZE: str(self._size),
         }
@@ -115,7 +123,8 @@ class Job:
             self._deadline = time.monotonic() + self._options.timeout
         with self._signals():
             try:
-                self._start_all(identity)
+                if self._part is None or self._enter(self._part):
+                    self._start_all(identity | (self._part.identity() if self._part else {}))
                 while any(rank.code is None for rank in self._ranks):
                     self._turn()
                 self._linger()
@@ -125,6 +134,19 @@ class Job:
 
     # -- starting and cleaning up --------------------------------------------------------------------------------
 
+    def _enter(self, part: Part) -> bool:
+        """Claim this part's ranks; False if that failed, and said why."""
+        part.start()
+        while self._stage == _Stage.RUNNING and not part.joined and not self._signalled:
+            if time.monotonic() >= min(part.deadline, self._deadline):
+                self._fail(CANNOT_START, part.problem(), -1, final=True)
+            self._wait(min(part.deadline, self._deadline))
+        if self._signalled:
+            self._code = self._code or 128 + min(self._signalled)
+        elif part.joined and (missing := part.invitation()):
+            self._say(missing)
+        return part.joined and not self._code
+
     def _start_all(self, identity: Mapping[str, str]) -> None:
         env = {"PYTHONUNBUFFERED": "1", **os.environ, **self._options.env, **identity}
         if self._options.timeout is not None:
@@ -133,7 +155,8 @@ class Job:
             make_shims(self._directory)
             env["PATH"] = os.pathsep.join((self._directory, env.get("PATH", os.defpath)))
         commands = [program.command for program in self._options.programs for _ in range(program.size)]
-        for number, command in enumerate(commands):
+        for number in self._options.share.ranks if self._options.share else range(self._size):
+            command = commands[number]
             env[local.RANK] = str(number)
             try:
                 self._start(number, command, env)
@@ -193,6 +216,8 @@ class Job:
             rank.send(signal.SIGKILL)
         while any(not merger.ended for rank in self._ranks for merger in rank.mergers) and time.monotonic() < end:
             self._wait(end)
+        while self._part is not None and time.monotonic() < self._part.until():
+            self._wait(self._part.until())
 
     def _clean_up(self) -> None:
         for rank in self._ranks:
@@ -204,17 +229,23 @@ class Job:
                 merger.drain()
         self._out.flush()
         self._err.flush()
+        if self._part is not None:
+            self._part.close()
         self._control.close()
         private.remove(self._directory)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
     def _wait(self, until: float) -> None:
+        if self._part is not None:
+            until = min(until, self._part.due())
         timeout = None if until == float("inf") else max(0.0, until - time.monotonic())
         for key, _ in self._selector.select(timeout):
             now = self._selector.get_map().get(key.fd)
             if now is not None and now.data is key.data:  # an earlier callback may have closed it
                 key.data()
+        if self._part is not None:
+            self._part.serve()
 
     def _turn(self) -> None:
         self._wait(min(self._deadline, self._next_stage, *self._hangups.values()))
@@ -289,23 +320,41 @@ class Job:
 
     def on_hangup(self, rank: int) -> None:
         """A rank's connection has ended before it finalised; its process should end now, with the better reason."""
-        if self._stage == _Stage.RUNNING and self._size > 1 and self._ranks[rank].code is None:
+        if self._stage == _Stage.RUNNING and self._size > 1 and self._process(rank).code is None:
             self._hangups[rank] = time.monotonic() + _HANGUP
+
+    # -- the rest of the job (the Listener of ``launch.part``) ---------------------------------------------------
+
+    def on_message(self, message: Message) -> None:
+        """The service has news for these ranks."""
+        self._control.deliver(message)
+
+    def on_end(self, rank: int, code: int, message: str) -> None:
+        """The job ends because of another part of it, or this part has no place in it."""
+        self._fail(code, message, rank, final=True, known=True)
+
+    def _process(self, number: int) -> Rank:
+        return next(rank for rank in self._ranks if rank.number == number)
 
     # -- ending --------------------------------------------------------------------------------------------------
 
-    def _fail(self, code: int, message: str, rank: int, *, quiet: bool = False, final: bool = False) -> None:
+    def _fail(
+        self, code: int, message: str, rank: int, *, quiet: bool = False, final: bool = False, known: bool = False
+    ) -> None:
         """A rank has failed (-1: it was not even started): say so, and end the others unless the job is to go on.
 
         Args:
             quiet: the user knows already, for it was his signal.
             final: the job cannot go on.
+            known: the other parts of the job need not be told.
         """
         if self._stage != _Stage.RUNNING:
             return
         self._code = self._code or code
         if not quiet:
             self._say(message)
+        if self._part is not None and not known:
+            self._part.fail(rank, code, message, final)
         if self._options.recover and not final:
             self._control.tell({"type": "lost", "rank": rank, "message": message})
         else:

@@ -46,6 +46,10 @@ _OPTIONS: Final = (
     _Option(("-env", "-genv"), ("NAME", "VALUE"), "The same, in mpiexec's form."),
     _Option(("--channels",), ("NAMES",), "Channels to use, in order of preference, such as shm,tcp."),
     _Option(("--bind-to",), ("none|core",), "Bind each rank to one core. Default: none."),
+    _Option(("--rendezvous",), ("URL|embed",), "Start a part of a job whose other ranks are elsewhere; they meet here."),
+    _Option(("--ranks",), ("LIST",), "The ranks to start here, such as 0-3,6. Default: all. -n is the whole job's size."),
+    _Option(("--job",), ("NAME",), "The job's name, equal for all its parts."),
+    _Option(("--secret-file",), ("FILE",), "The job's secret, 32 or more hexadecimal digits. Default: FMI_JOB_SECRET."),
     _Option(("--alias-mpi4py",), (), "Make 'import mpi4py' give fmi_mpi."),
     _Option(("--provide-mpirun",), (), "Let mpirun and mpiexec, called by the ranks, be fmirun."),
     _Option(("--enable-recovery",), (), "Let the other ranks go on when one fails; they are told."),
@@ -69,6 +73,7 @@ class Arguments:
     timeout: float | None = None
     channels: str | None = None
     bind_to: str = "none"
+    part: dict[str, str] = field(default_factory=dict)
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -120,6 +125,8 @@ def _apply(arguments: Arguments, key: str, name: str, values: Sequence[str]) -> 
             arguments.timeout = 0.0
         if not 0 < arguments.timeout < float("inf"):
             raise UsageError(f"{name} {values[0]}: expecting seconds, more than zero")
+    elif key in ("--rendezvous", "--ranks", "--job", "--secret-file"):
+        arguments.part[key] = values[0]
     elif key == "--channels":
         arguments.channels = values[0]
     elif key == "--bind-to":
