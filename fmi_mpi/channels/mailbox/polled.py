@@ -1,0 +1,213 @@
+"""Mailboxes in a store of keys: an object for each thing, found by listing.
+
+Rules of this file:
+- A thing's key is the mailbox's name, a slash, the putter and its number: one listing finds all that waits for a rank, each
+  putter's things in order.
+- The mailbox is listed only while somebody waits: at first soon after the last thing came, then more and more rarely.
+- What has been read is removed, many things at a time. What is left when a process dies expires (lifecycle, TTL).
+- Requests are done by threads; the rank's own thread never waits for one but in ``open`` and ``close``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import time
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any, Final
+
+from fmi_mpi.channels.base import ChannelError
+from fmi_mpi.channels.mailbox.errands import Errands
+from fmi_mpi.channels.mailbox.keys import Found, Keys
+from fmi_mpi.channels.mailbox.store import Events
+
+__all__ = ["PolledStore"]
+
+_COPIES: Final = 1 << 20
+_SHORTEST: Final = 5e-4
+_LONGEST: Final = 0.25
+_GROWTH: Final = 1.3
+"""Seconds between two listings: at least, at most, and how they grow while nothing comes."""
+_INTEREST: Final = 0.05
+"""Seconds since the last poll after which nobody is taken to wait any more."""
+_BATCH: Final = 32
+"""Things that are removed at a time."""
+_FAREWELL: Final = 30.0
+
+
+class PolledStore:
+    """See ``mailbox.store.KeyStore``."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self.limit = keys.piece
+        self.copies = min(_COPIES, keys.piece)
+        self.usage = keys.usage
+        self._events: Events
+        self._errands = Errands(keys.name, keys.threads)
+        self.ask = self._errands.ask
+        self._tag = os.urandom(8).hex()
+        self._box = ""
+        self._number = 0
+        self._putting = 0
+        self._known: set[str] = set()
+        self._read: list[str] = []
+        self._sought = False
+        self._waiting = False
+        self._polled = 0.0
+        self._took = _SHORTEST
+        self._pause = 0.0
+        self._broken = False
+        self._closed = False
+
+    # -- mailbox.store.Store -------------------------------------------------------------------------------------
+
+    def open(self, box: str, events: Events) -> None:
+        self.keys.check()
+        self._box = box
+        self._events = events
+
+    def exist(self, boxes: Collection[str]) -> Collection[str]:
+        """All of them: a job has one URL for all its ranks."""
+        return boxes
+
+    def watch(self, box: str) -> None:
+        """Nothing in the store tells whether its owner lives; the job's control does."""
+
+    def forget(self, box: str) -> None:
+        """What has been put there expires."""
+
+    def divert(self) -> None:
+        """Nothing is read to its place."""
+
+    def put(self, box: str, thing: Sequence[bytes | memoryview], length: int, ticket: object) -> bool:
+        key = f"{box}/{self._tag}-{self._number:010d}"
+        self._number += 1
+        self._putting += 1
+        if length <= self.copies:
+            self.ask(partial(self.keys.put, key, (b"".join(thing),), length), self._on_put)
+            return True
+        self.ask(partial(self.keys.put, key, thing, length), partial(self._on_put, ticket=ticket, told=True))
+        return False
+
+    def poll(self) -> bool:
+        moved = self._errands.collect()
+        self._polled = time.monotonic()
+        if not self._sought:
+            self._seek()
+        return moved
+
+    def arm(self) -> bool:
+        self._waiting = True
+        if not self._errands.arm():
+            return False
+        if not self._sought:
+            self._seek()
+        return True
+
+    def disarm(self) -> None:
+        self._waiting = False
+        self._polled = time.monotonic()
+        self._errands.disarm()
+
+    def descriptors(self) -> Sequence[tuple[int, int]]:
+        return ((self._errands.fd, select.POLLIN),)
+
+    def pending(self) -> bool:
+        return self._putting > 0
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        until = time.monotonic() + _FAREWELL
+        poll = select.poll()
+        poll.register(self._errands.fd, select.POLLIN)
+        while self._putting and not self._broken and time.monotonic() < until:
+            if self._errands.arm():
+                poll.poll(100)
+            self._errands.disarm()
+            self._errands.collect()
+        self._errands.close()
+        if self._box and not self._broken:
+            try:
+                self.keys.remove([*self._read, *(found.key for found in self.keys.find(self._box + "/"))])
+            except ChannelError:
+                pass  # it expires
+        self.keys.close()
+
+    # -- putting and reading -------------------------------------------------------------------------------------
+
+    def _on_put(self, answer: Any, ticket: object = None, told: bool = False) -> None:
+        self._putting -= 1
+        if isinstance(answer, ChannelError):
+            self._break(answer)
+        elif told:
+            self._events.stored(ticket)
+
+    def _seek(self) -> None:
+        """List the mailbox when it is time."""
+        if self._box and not self._broken:
+            self._sought = True
+            self.ask(self._list, self._on_list, self._pause * random.uniform(0.8, 1.2))
+
+    def _list(self) -> tuple[Sequence[Found], float] | None:
+        """Runs in a thread; None if nobody waits any more."""
+        start = time.monotonic()
+        if not self._waiting and start - self._polled > _INTEREST:
+            return None
+        found = self.keys.find(self._box + "/")
+        return found, time.monotonic() - start
+
+    def _on_list(self, answer: Any) -> None:
+        self._sought = False
+        if isinstance(answer, ChannelError):
+            self._break(answer)
+            return
+        if answer is None:
+            self._pause = 0.0
+            return
+        found, took = answer
+        self._took += 0.2 * (took - self._took)
+        new = [one for one in found if one.key not in self._known]
+        for one in new:
+            self._known.add(one.key)
+            if one.body is not None:
+                self._arrive(one.key, one.body)
+            else:
+                self.ask(partial(self._fetch, one), partial(self._on_fetch, one.key))
+        shortest = max(_SHORTEST, 0.5 * self._took)
+        self._pause = shortest if new else min(max(_GROWTH * self._pause, shortest), _LONGEST)
+        if self._waiting:
+            self._seek()
+
+    def _fetch(self, one: Found) -> memoryview | None:
+        """Runs in a thread."""
+        thing = memoryview(bytearray(one.size))
+        return thing if self.keys.fetch(one.key, 0, thing) else None
+
+    def _on_fetch(self, key: str, answer: Any) -> None:
+        if isinstance(answer, ChannelError):
+            self._break(answer)
+        elif answer is None:
+            self._known.discard(key)  # somebody has removed or replaced it meanwhile
+        else:
+            self._arrive(key, answer)
+
+    def _arrive(self, key: str, thing: bytes | memoryview) -> None:
+        self._read.append(key)
+        self._events.arrived(memoryview(thing))
+        if len(self._read) >= _BATCH:
+            read, self._read = self._read, []
+            self.ask(partial(self.keys.remove, read), partial(self._on_removed, read))
+
+    def _on_removed(self, read: list[str], answer: Any) -> None:
+        if not isinstance(answer, ChannelError):
+            self._known.difference_update(read)
+
+    def _break(self, error: ChannelError) -> None:
+        if not self._broken:
+            self._broken = True
+            self._events.broken(str(error))
