@@ -113,6 +113,7 @@ TABLE: Final = (
     Setting("shm_ring", "FMI_SHM_RING", parse_size, 0, "Bytes of a shared-memory ring; 0 chooses by the job's size."),
     Setting("join_timeout", "FMI_JOIN_TIMEOUT", _seconds, 60.0, "Seconds to wait for all ranks to join the job."),
     Setting("rendezvous", "FMI_RENDEZVOUS", str.strip, "", "Where ranks of several hosts meet: tcp://host:port?key=KEY."),
+    Setting("reconnect", "FMI_RECONNECT", _seconds, 30.0, "Seconds to try to renew a broken connection between hosts."),
     Setting("stacks_on_timeout", "FMI_STACKS", _boolean, False, "On SIGUSR1, print the stacks of all threads of a rank."),
 )  # fmt: skip
 _COLLECTIVES: Final = "FMI_COLL_"
@@ -135,6 +136,7 @@ class Settings:
     shm_ring: int
     join_timeout: float
     rendezvous: str
+    reconnect: float
     stacks_on_timeout: bool
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:

@@ -36,6 +36,7 @@ class Membership:
 
     ``signal`` carries a record to the channel of the given name of another process, through the job's meeting place (see
     ``channels.base.Signalled``); ``reflectors`` and ``spans_hosts`` are those of ``bootstrap.base.Bootstrap``.
+    ``after`` (seconds, action) has an action called under the runtime's lock by whoever waits, after so much time.
     ``attend`` is to be told True when the channel must be polled though no MPI call waits, False when that is over.
     """
 
@@ -48,6 +49,7 @@ class Membership:
     signal: Callable[[str, int, Record], None] = lambda channel, peer, data: None
     reflectors: Sequence[tuple[str, int]] = ()
     spans_hosts: bool = False
+    after: Callable[[float, Callable[[], object]], None] = lambda seconds, action: None
 
 
 def create(name: str, membership: Membership, receiver: Receiver) -> Channel:

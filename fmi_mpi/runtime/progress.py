@@ -77,7 +77,7 @@ class Progress:
         self._control = -1
         self._on_control: Callable[[], None] = lambda: None
         self._wake_read, self._wake_write = -1, -1
-        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self._timers: list[tuple[float, Callable[[], object]]] = []
         self._idle = _LOOK
 
     def attach(self, channels: Sequence[Channel], control: int, on_control: Callable[[], None]) -> None:
@@ -128,7 +128,7 @@ class Progress:
             else:
                 sched_yield()
 
-    def after(self, seconds: float, action: Callable[[], None]) -> None:
+    def after(self, seconds: float, action: Callable[[], object]) -> None:
         """Call ``action`` under the lock, from an MPI call that waits or tests, when so much time has passed."""
         self._timers.append((time.monotonic() + seconds, action))
         self.interrupt()

@@ -96,6 +96,7 @@ class World:
             self._signal,
             self.bootstrap.reflectors,
             self.bootstrap.spans_hosts,
+            self.progress.after,
         )
         engine = self.engine
         for name in self.settings.channels:

@@ -12,6 +12,7 @@ from fmi_mpi.channels.mailbox.objects import FRAME
 from fmi_mpi.channels.registry import Membership, create
 from fmi_mpi.channels.shm import ShmChannel
 from fmi_mpi.channels.tcp import TcpChannel
+from fmi_mpi.channels.tcp.distant import DistantChannel
 from fmi_mpi.config import Settings
 
 from .servers import KINDS, shared
@@ -49,6 +50,22 @@ def subject(name: str, label: str = "", **variables: str) -> Subject:
     return Subject(label or name, make, tamper)
 
 
+def write_between_hosts(channel: Channel, peer: int, data: bytes) -> None:
+    connection = cast(DistantChannel, channel)._peers[peer].connection
+    assert connection is not None
+    connection.sock.send(data)
+
+
+def between_hosts(label: str = "tcp-distant", **variables: str) -> Subject:
+    """TCP as in a job that spans hosts; there is no meeting place, for here everybody can be connected to."""
+    settings = Settings(variables)
+
+    def make(proc: int, size: int, receiver: Receiver) -> Channel:
+        return create("tcp", Membership(proc, size, JOB, SECRET, settings, spans_hosts=True), receiver)
+
+    return Subject(label, make, write_between_hosts)
+
+
 def without_direct_copies() -> Subject:
     """Shared memory where the kernel denies access to other address spaces."""
     usual = subject("shm")
@@ -81,5 +98,7 @@ SUBJECTS = (
     without_direct_copies(),
     subject("shm", "shm-small-ring", FMI_SHM_RING="4KiB"),
     subject("tcp"),
+    between_hosts(FMI_RECONNECT="0"),
+    between_hosts("tcp-distant-renewing", FMI_RECONNECT="0.5"),
     *map(over_redis, KINDS),
 )
