@@ -208,8 +208,11 @@ class Shelf(Protocol):
     """A place in a store where each of some processes puts objects that all others may read; see ``coll.steps.Put``.
 
     An object is named by the ``number`` of a collective, a ``turn`` (below 255) and the ``place`` of who put it. Nothing
-    blocks: answers are given from within ``Channel.poll``, with a reason if the store is out of reach.
+    blocks: answers are given from within ``Channel.poll``, with a reason if the store is out of reach. ``latency``: seconds
+    that a request takes, as far as is known.
     """
+
+    latency: float
 
     def put(
         self, number: int, turn: int, blocks: Sequence[memoryview | Sequence[memoryview]], done: Callable[[str], None]

@@ -28,6 +28,8 @@ __all__ = ["CHECKS", "Recorder", "Subject", "connected", "header_of", "pump"]
 
 _DEADLINE: Final = 20.0  # seconds
 _LONGEST: Final = 1 << 26
+_TRIPS: Final = 5
+"""Times a store's latency without news after which nothing is under way any more."""
 _ENDED: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
 _SIZES: Final = (0, 1, 8, 63, 64, 65, 4096, 65535, 65536, 65537, 300_001, 1 << 20, (1 << 20) + 1, 5_000_003)
 
@@ -154,10 +156,16 @@ def _readable(channel: Channel, milliseconds: int) -> bool:
 def _settle(channels: Sequence[Channel]) -> None:
     """Poll until nothing happens any more."""
     deadline = time.monotonic() + _DEADLINE
+    pause = max(0.0 if channel.capabilities.spin else _TRIPS * channel.capabilities.latency for channel in channels)
     quiet = 0
-    while quiet < 50:
+    since = time.monotonic()
+    while quiet < 50 or time.monotonic() - since < pause:
         moved = [channel.poll() for channel in channels]
         quiet = 0 if any(moved) else quiet + 1
+        if not quiet:
+            since = time.monotonic()
+        elif pause:
+            time.sleep(0)
         assert time.monotonic() < deadline, "the channel never comes to rest"
 
 

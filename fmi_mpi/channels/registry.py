@@ -23,10 +23,11 @@ CHANNELS: Final = {
     "shm": "fmi_mpi.channels.shm",
     "tcp": "fmi_mpi.channels.tcp",
     "redis": "fmi_mpi.channels.redis",
+    "s3": "fmi_mpi.channels.s3",
 }
 """Name -> module that has ``create(membership, receiver) -> Channel``."""
 
-NEEDS: Final[dict[str, tuple[str, ...]]] = {}
+NEEDS: Final[dict[str, tuple[str, ...]]] = {"s3": ("boto3",)}
 """Name -> packages beyond numpy that the channel loads when it is used."""
 
 

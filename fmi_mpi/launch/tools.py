@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Final = {
     "rendezvous": "serve as the meeting place of jobs on several hosts",
+    "setup": "make the bucket or table that a channel needs",
     "channels": "list the channels and what each needs",
 }
 """Name -> summary. The module ``launch.commands.NAME`` has ``add_arguments(parser)`` and ``run(options) -> int``."""

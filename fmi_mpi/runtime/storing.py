@@ -52,7 +52,6 @@ class Storage:
         self._comm = comm
         self._shelf: Shelf = channel.shelf(comm.local[0], f"{comm.context:x}", comm.rank)
         self._counts = channel.capabilities.store > 1
-        self._pause = channel.capabilities.latency
         self._begun = dict.fromkeys((rank for rank in range(comm.size) if rank != comm.rank), 0)
         self._leads: dict[tuple[int, int], float] = {}
 
@@ -94,7 +93,7 @@ class Storage:
     def learn(self, peer: int, turn: int, waited: float) -> None:
         """An object has been found after so many seconds."""
         known = self._leads.get((peer, turn), 0.0)
-        self._leads[peer, turn] = 0.0 if waited < self._pause else 0.7 * (0.5 * known + 0.5 * waited)
+        self._leads[peer, turn] = 0.0 if waited < self._shelf.latency else 0.7 * (0.5 * known + 0.5 * waited)
 
 
 class _Look:
@@ -109,7 +108,7 @@ class _Look:
         self.number = number
         self.done = done
         self.start = time.monotonic()
-        self.pause = storage._pause
+        self.pause = 0.5 * storage._shelf.latency
 
     def look(self) -> None:
         """Ask the store."""

@@ -15,6 +15,7 @@ from fmi_mpi.channels.tcp import TcpChannel
 from fmi_mpi.channels.tcp.distant import DistantChannel
 from fmi_mpi.config import Settings
 
+from .s3_server import s3_settings, shared_s3
 from .servers import KINDS, shared
 
 __all__ = ["SUBJECTS", "subject", "write_into_ring"]
@@ -93,6 +94,16 @@ def over_redis(kind: str, options: str = "") -> Subject:
     return Subject(f"redis-{kind}" if kind != "redis" else "redis", make, seal_noise)
 
 
+def over_s3() -> Subject:
+    """S3, with a server of its own, started on first use."""
+
+    def make(proc: int, size: int, receiver: Receiver) -> Channel:
+        settings = s3_settings(shared_s3(), "conformance?patience=2")
+        return create("s3", Membership(proc, size, JOB, SECRET, settings), receiver)
+
+    return Subject("s3", make, seal_noise)
+
+
 SUBJECTS = (
     subject("shm"),
     without_direct_copies(),
@@ -101,4 +112,5 @@ SUBJECTS = (
     between_hosts(FMI_RECONNECT="0"),
     between_hosts("tcp-distant-renewing", FMI_RECONNECT="0.5"),
     *map(over_redis, KINDS),
+    over_s3(),
 )

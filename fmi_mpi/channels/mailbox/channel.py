@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from fmi_mpi.channels.base import Address, Capabilities, Path, Payload, Receiver
 from fmi_mpi.channels.mailbox.inbox import Inbox, Left
-from fmi_mpi.channels.mailbox.objects import HEAD, Sealer, read_head
+from fmi_mpi.channels.mailbox.objects import BYE, HEAD, Sealer, read_head
 from fmi_mpi.channels.mailbox.outbox import Frame, Outbox
 from fmi_mpi.channels.mailbox.shelf import MailboxShelf
 from fmi_mpi.channels.mailbox.store import KeyStore, Store, Usage
@@ -190,6 +190,10 @@ class MailboxChannel:
         for peer, known in tuple(self._boxes.items()):
             if known == box:
                 self._lose(peer, reason)
+
+    def farewell(self, head: memoryview) -> bool:
+        fields = read_head(head)
+        return fields is not None and fields[0] == BYE
 
     def broken(self, reason: str) -> None:
         self._failure = reason

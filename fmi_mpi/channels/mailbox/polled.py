@@ -5,22 +5,23 @@ Rules of this file:
   putter's things in order.
 - The mailbox is listed only while somebody waits: at first soon after the last thing came, then more and more rarely.
 - What has been read is removed, many things at a time. What is left when a process dies expires (lifecycle, TTL).
+- Who closes removes its mailbox, and what it has said last to those whose last words it finds there: they close, too.
 - Requests are done by threads; the rank's own thread never waits for one but in ``open`` and ``close``.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import select
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
 from fmi_mpi.channels.base import ChannelError
 from fmi_mpi.channels.mailbox.errands import Errands
 from fmi_mpi.channels.mailbox.keys import Found, Keys
+from fmi_mpi.channels.mailbox.objects import HEAD
 from fmi_mpi.channels.mailbox.store import Events
 
 __all__ = ["PolledStore"]
@@ -47,9 +48,10 @@ class PolledStore:
         self.usage = keys.usage
         self._events: Events
         self._errands = Errands(keys.name, keys.threads)
-        self.ask = self._errands.ask
-        self._tag = os.urandom(8).hex()
+        self._news = False
+        self._tag = ""
         self._box = ""
+        self._last: dict[str, str] = {}
         self._number = 0
         self._putting = 0
         self._known: set[str] = set()
@@ -67,6 +69,7 @@ class PolledStore:
     def open(self, box: str, events: Events) -> None:
         self.keys.check()
         self._box = box
+        self._tag = _tag(box)
         self._events = events
 
     def exist(self, boxes: Collection[str]) -> Collection[str]:
@@ -85,6 +88,7 @@ class PolledStore:
     def put(self, box: str, thing: Sequence[bytes | memoryview], length: int, ticket: object) -> bool:
         key = f"{box}/{self._tag}-{self._number:010d}"
         self._number += 1
+        self._last[box] = key
         self._putting += 1
         if length <= self.copies:
             self.ask(partial(self.keys.put, key, (b"".join(thing),), length), self._on_put)
@@ -93,11 +97,19 @@ class PolledStore:
         return False
 
     def poll(self) -> bool:
-        moved = self._errands.collect()
+        self._errands.collect()
         self._polled = time.monotonic()
         if not self._sought:
             self._seek()
-        return moved
+        news, self._news = self._news, False
+        return news
+
+    def ask(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        def told(answer: Any) -> None:
+            self._news = True
+            done(answer)
+
+        self._errands.ask(work, told)
 
     def arm(self) -> bool:
         self._waiting = True
@@ -133,10 +145,22 @@ class PolledStore:
         self._errands.close()
         if self._box and not self._broken:
             try:
-                self.keys.remove([*self._read, *(found.key for found in self.keys.find(self._box + "/"))])
+                left = [found.key for found in self.keys.find(self._box + "/")]
+                self.keys.remove([*self._read, *left, *self._vain(left)])
             except ChannelError:
                 pass  # it expires
         self.keys.close()
+
+    def _vain(self, left: Sequence[str]) -> list[str]:
+        """Return the keys of what was said last to those who have left, too: they do not read it any more."""
+        last = {_tag(key.rpartition("-")[0]): key for key in left}
+        said = {_tag(box): key for box, key in self._last.items()}
+        head = memoryview(bytearray(HEAD))
+        return [
+            said[tag]
+            for tag, key in last.items()
+            if tag in said and self.keys.fetch(key, 0, head) and self._events.farewell(head)
+        ]
 
     # -- putting and reading -------------------------------------------------------------------------------------
 
@@ -151,7 +175,7 @@ class PolledStore:
         """List the mailbox when it is time."""
         if self._box and not self._broken:
             self._sought = True
-            self.ask(self._list, self._on_list, self._pause * random.uniform(0.8, 1.2))
+            self._errands.ask(self._list, self._on_list, self._pause * random.uniform(0.8, 1.2))
 
     def _list(self) -> tuple[Sequence[Found], float] | None:
         """Runs in a thread; None if nobody waits any more."""
@@ -177,7 +201,7 @@ class PolledStore:
             if one.body is not None:
                 self._arrive(one.key, one.body)
             else:
-                self.ask(partial(self._fetch, one), partial(self._on_fetch, one.key))
+                self._errands.ask(partial(self._fetch, one), partial(self._on_fetch, one.key))
         shortest = max(_SHORTEST, 0.5 * self._took)
         self._pause = shortest if new else min(max(_GROWTH * self._pause, shortest), _LONGEST)
         if self._waiting:
@@ -197,11 +221,12 @@ class PolledStore:
             self._arrive(key, answer)
 
     def _arrive(self, key: str, thing: bytes | memoryview) -> None:
+        self._news = True
         self._read.append(key)
         self._events.arrived(memoryview(thing))
         if len(self._read) >= _BATCH:
             read, self._read = self._read, []
-            self.ask(partial(self.keys.remove, read), partial(self._on_removed, read))
+            self._errands.ask(partial(self.keys.remove, read), partial(self._on_removed, read))
 
     def _on_removed(self, read: list[str], answer: Any) -> None:
         if not isinstance(answer, ChannelError):
@@ -209,5 +234,10 @@ class PolledStore:
 
     def _break(self, error: ChannelError) -> None:
         if not self._broken:
-            self._broken = True
+            self._news = self._broken = True
             self._events.broken(str(error))
+
+
+def _tag(box: str) -> str:
+    """Return what tells a mailbox from all others, to be part of the keys of what its owner puts."""
+    return box.rpartition("/")[2]

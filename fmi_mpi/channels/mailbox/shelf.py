@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -23,6 +24,7 @@ from fmi_mpi.channels.mailbox.store import Ask
 __all__ = ["MailboxShelf"]
 
 _TURNS: Final = 8  # bits
+_GUESS: Final = 0.005
 
 
 class MailboxShelf:
@@ -41,6 +43,7 @@ class MailboxShelf:
         self._name = name
         self._place = place
         self._sealer = sealer
+        self.latency = _GUESS
 
     def put(
         self, number: int, turn: int, blocks: Sequence[memoryview | Sequence[memoryview]], done: Callable[[str], None]
@@ -69,7 +72,7 @@ class MailboxShelf:
         key = self._key(number, turn, place)
         wanted = (SHELVED, place, number << _TURNS | turn, block)
         if nbytes < 0:
-            self._ask(partial(self._keys.get, key), lambda answer: self._taken(answer, wanted, done))
+            self._ask(self._timed(partial(self._keys.get, key)), lambda answer: self._taken(answer, wanted, done))
             return
         whole = memoryview(bytearray(HEAD + nbytes))
         start = block * HEAD + before
@@ -83,7 +86,7 @@ class MailboxShelf:
                 self._taken(whole if failed is True else failed or None, wanted, done)
 
         for at, piece in enumerate(pieces):
-            self._ask(partial(self._keys.fetch, key, start + at * self._keys.span, piece), arrived)
+            self._ask(self._timed(partial(self._keys.fetch, key, start + at * self._keys.span, piece)), arrived)
 
     def length(self, number: int, turn: int, place: int, block: int, done: Callable[[int, str], None]) -> None:
         """Tell the length of an object's block, -1 if it is not there: for errors only, it reads the whole object."""
@@ -126,6 +129,17 @@ class MailboxShelf:
             with suppress(ChannelError):  # it expires, too
                 self._keys.remove(self.listed)
             self.listed = set()
+
+    def _timed(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        """Learn how long requests take."""
+
+        def measured() -> Any:
+            start = time.monotonic()
+            answer = work()
+            self.latency += 0.2 * (time.monotonic() - start - self.latency)
+            return answer
+
+        return measured
 
     def _key(self, number: int, turn: int, place: int) -> str:
         return f"{self._name}/{number}.{turn}/{place}"

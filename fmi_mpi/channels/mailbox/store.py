@@ -27,7 +27,7 @@ Ask = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 class Usage:
     """What the store will be billed for: requests by kind, bytes written and bytes read.
 
-    ``empty``: listings that found nothing, which ``list`` does not count. ``other``: what is none of the others.
+    ``empty``: listings that found nothing, which ``list`` does not count. ``empty_get``: the same for gets. ``other``: what is none of the others.
     """
 
     put: int = 0
@@ -35,6 +35,7 @@ class Usage:
     list: int = 0
     delete: int = 0
     empty: int = 0
+    empty_get: int = 0
     other: int = 0
     written: int = 0
     read: int = 0
@@ -43,7 +44,7 @@ class Usage:
     @property
     def requests(self) -> int:
         """All of them."""
-        return self.put + self.get + self.list + self.delete + self.empty + self.other
+        return self.put + self.get + self.list + self.delete + self.empty + self.empty_get + self.other
 
     def count(self, kind: str, written: int = 0, read: int = 0) -> None:
         """Count a request, from any thread."""
@@ -70,6 +71,9 @@ class Events(Protocol):
 
     def refused(self, box: str, reason: str) -> None:
         """The owner of this mailbox is gone, or nothing can be put there."""
+
+    def farewell(self, head: memoryview) -> bool:
+        """An object with this head is the last one of a process that has left; asked by ``Store.close``."""
 
     def broken(self, reason: str) -> None:
         """The store has been out of reach for too long, or has lost data; nothing more will come."""
