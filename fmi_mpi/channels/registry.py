@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Final
 
-from fmi_mpi.bootstrap.base import Record
+from fmi_mpi.bootstrap.base import Record, Relay
 from fmi_mpi.channels.base import Channel, Receiver
 from fmi_mpi.config import Settings
 from fmi_mpi.errors import ConfigError
@@ -24,6 +24,7 @@ CHANNELS: Final = {
     "tcp": "fmi_mpi.channels.tcp",
     "redis": "fmi_mpi.channels.redis",
     "s3": "fmi_mpi.channels.s3",
+    "relay": "fmi_mpi.channels.relay",
 }
 """Name -> module that has ``create(membership, receiver) -> Channel``."""
 
@@ -36,7 +37,7 @@ class Membership:
     """What a channel must know of the job: this process's number, the job's size, id and secret, the settings.
 
     ``signal`` carries a record to the channel of the given name of another process, through the job's meeting place (see
-    ``channels.base.Signalled``); ``reflectors`` and ``spans_hosts`` are those of ``bootstrap.base.Bootstrap``.
+    ``channels.base.Signalled``); ``reflectors``, ``spans_hosts`` and ``relay`` are those of ``bootstrap.base.Bootstrap``.
     ``after`` (seconds, action) has an action called under the runtime's lock by whoever waits, after so much time.
     ``attend`` is to be told True when the channel must be polled though no MPI call waits, False when that is over.
     """
@@ -51,6 +52,7 @@ class Membership:
     reflectors: Sequence[tuple[str, int]] = ()
     spans_hosts: bool = False
     after: Callable[[float, Callable[[], object]], None] = lambda seconds, action: None
+    relay: Relay | None = field(default=None, repr=False)
 
 
 def create(name: str, membership: Membership, receiver: Receiver) -> Channel:

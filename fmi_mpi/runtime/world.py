@@ -97,6 +97,7 @@ class World:
             self.bootstrap.reflectors,
             self.bootstrap.spans_hosts,
             self.progress.after,
+            self.bootstrap.relay,
         )
         engine = self.engine
         for name in self.settings.channels:

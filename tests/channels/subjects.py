@@ -10,12 +10,14 @@ from fmi_mpi.channels.conformance import Subject
 from fmi_mpi.channels.mailbox import MailboxChannel
 from fmi_mpi.channels.mailbox.objects import FRAME
 from fmi_mpi.channels.registry import Membership, create
+from fmi_mpi.channels.relay import RelayChannel
 from fmi_mpi.channels.shm import ShmChannel
 from fmi_mpi.channels.tcp import TcpChannel
 from fmi_mpi.channels.tcp.distant import DistantChannel
 from fmi_mpi.config import Settings
 
 from .s3_server import s3_settings, shared_s3
+from .relays import settling
 from .servers import KINDS, shared
 
 __all__ = ["SUBJECTS", "subject", "write_into_ring"]
@@ -102,6 +104,16 @@ def over_s3() -> Subject:
         return create("s3", Membership(proc, size, JOB, SECRET, settings), receiver)
 
     return Subject("s3", make, seal_noise)
+def over_relay() -> Subject:
+    """The relay of a rendezvous service that runs beside the tests; its ends may not even say where they are."""
+
+    def make(proc: int, size: int, receiver: Receiver) -> Channel:
+        return settling(proc, JOB, SECRET, receiver)
+
+    def tamper(channel: Channel, peer: int, data: bytes) -> None:
+        cast(RelayChannel, channel)._connections[peer].sock.send(data)
+
+    return Subject("relay", make, tamper)
 
 
 SUBJECTS = (
@@ -111,6 +123,7 @@ SUBJECTS = (
     subject("tcp"),
     between_hosts(FMI_RECONNECT="0"),
     between_hosts("tcp-distant-renewing", FMI_RECONNECT="0.5"),
+    over_relay(),
     *map(over_redis, KINDS),
     over_s3(),
 )

@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import selectors
+import socket
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from fmi_mpi.bootstrap import place
 from fmi_mpi.bootstrap.messages import Message, encode
 from fmi_mpi.bootstrap.place import Place
+from fmi_mpi.bootstrap.relaying import TAG_SIZE
 from fmi_mpi.errors import BootstrapError
+from fmi_mpi.launch.reflector import Reflector
 from fmi_mpi.launch.rendezvous.limits import Limits
 from fmi_mpi.launch.rendezvous.registry import Registry
+from fmi_mpi.launch.rendezvous.relay import Relay
+from fmi_mpi.launch.rendezvous.tickets import derive
 
 __all__ = ["Server"]
 
@@ -40,7 +45,8 @@ class Server:
     """The rendezvous service.
 
     Args:
-        bind: where to listen, as zmq has it, such as ``tcp://*:7600``; port 0 or ``*`` takes a free one.
+        bind: where to listen, as zmq has it, such as ``tcp://*:7600``; port 0 or ``*`` takes a free one. The relay
+            listens at the next port, the reflector at the two after that; or at free ones, too.
         keys: public and secret key (Z85).
         limits: quotas and deadlines.
         selector: that the service runs on; the caller's.
@@ -53,7 +59,8 @@ class Server:
         import zmq
 
         self._selector = selector
-        self._registry = Registry(limits, keys[1].encode(), self._post, self._welcome, time.time)
+        self._secret = keys[1].encode()
+        self._registry = Registry(limits, self._secret, self._post, self._welcome, time.time)
         self._by_fd: dict[int, bytes] = {}
         self._suspects: dict[bytes, float] = {}
         self._tick_due = 0.0
@@ -86,8 +93,22 @@ class Server:
             raise BootstrapError(f"the rendezvous service cannot listen at {bind}: {error.strerror}") from None
         self.port = int(router.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
         self.key = keys[0]
-        for socket in (self._door, router, self._monitor):
-            selector.register(place.descriptor_of(socket), selectors.EVENT_READ, self.serve)
+        host, fixed = _listening(bind), not bind.endswith((":0", ":*"))
+        try:
+            port = self.port + 1 if fixed else 0
+            self._relay = Relay(selector, host, port, self._relay_key, limits.relay, self._registry.metrics)
+        except OSError as error:
+            self._context.destroy(0)
+            raise BootstrapError(f"the relay cannot listen at port {port} of {host}: {error.strerror}") from None
+        try:
+            ports = (self.port + 2, self.port + 3) if fixed else (0, 0)
+            self._reflector = Reflector(selector, "0.0.0.0" if host == "::" else host, ports)
+        except OSError as error:
+            self._relay.close()
+            self._context.destroy(0)
+            raise BootstrapError(f"the reflector cannot listen at ports {ports}: {error.strerror}") from None
+        for end in (self._door, router, self._monitor):
+            selector.register(place.descriptor_of(end), selectors.EVENT_READ, self.serve)
 
     @property
     def registry(self) -> Registry:
@@ -129,9 +150,11 @@ class Server:
             return
 
         self._closed = True
-        for socket in (self._door, self._router, self._monitor):
+        self._relay.close()
+        self._reflector.close()
+        for end in (self._door, self._router, self._monitor):
             with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(place.descriptor_of(socket))
+                self._selector.unregister(place.descriptor_of(end))
         self._router.disable_monitor()
         self._monitor.close(0)
         self._door.close(0)
@@ -178,6 +201,7 @@ class Server:
             if until < now:
                 self._suspects.pop(peer, None)
         self._registry.tick(now)
+        self._relay.tick(now)
         self._tick_due = min(now + (0.05 if self._suspects else _TICK), max(now, self._registry.due()))
 
     def _post(self, peer: bytes, data: bytes) -> None:
@@ -192,5 +216,18 @@ class Server:
             self._registry.gone(peer, time.monotonic())
 
     def _welcome(self, job: str, key: str, ranks: Sequence[int]) -> Message:
-        more: dict[str, Any] = {}
-        return more
+        """Return what a member learns of the relay and the reflectors."""
+        tag = derive(self._secret, "tag", job, key)[:TAG_SIZE]
+        relay = {"port": self._relay.port, "key": (tag + self._relay_key(tag)).hex()}
+        return {"relay": relay, "reflectors": list(self._reflector.ports)}
+
+    def _relay_key(self, tag: bytes) -> bytes:
+        return derive(self._secret, "relay", tag.hex())
+
+
+def _listening(bind: str) -> str:
+    """Return the numeric address of a zmq endpoint to listen at."""
+    host = bind.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    if host != "*":
+        return host
+    return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
