@@ -263,7 +263,8 @@ class Relay:
             self._watch(end, end.mask | _WRITE)
 
     def _flush(self, end: _End) -> None:
-        end.out = memoryview(end.out)[end.sock.send(end.out) :]
+        with contextlib.suppress(BlockingIOError):
+            end.out = memoryview(end.out)[end.sock.send(end.out) :]
         if end.out:
             return
         end.out = b""
