@@ -16,8 +16,8 @@ from fmi_mpi.channels.tcp import TcpChannel
 from fmi_mpi.channels.tcp.distant import DistantChannel
 from fmi_mpi.config import Settings
 
-from .s3_server import s3_settings, shared_s3
 from .relays import settling
+from .s3_server import s3_settings, shared_s3
 from .servers import KINDS, shared
 
 __all__ = ["SUBJECTS", "subject", "write_into_ring"]
@@ -104,6 +104,8 @@ def over_s3() -> Subject:
         return create("s3", Membership(proc, size, JOB, SECRET, settings), receiver)
 
     return Subject("s3", make, seal_noise)
+
+
 def over_relay() -> Subject:
     """The relay of a rendezvous service that runs beside the tests; its ends may not even say where they are."""
 
