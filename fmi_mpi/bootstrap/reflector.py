@@ -117,8 +117,10 @@ class Inquiry:
 
     @property
     def public(self) -> Endpoint | None:
-        """The endpoint that others see; None if unknown, or if it is another for each of them."""
-        return self.seen[0] if self.done and not self.failure and len(set(self.seen)) == 1 else None
+        """The endpoint that others see, with port 0 if that is another for each of them; None if unknown."""
+        if not self.done or self.failure:
+            return None
+        return (self.seen[0][0], 0) if self.symmetric else self.seen[0]
 
     @property
     def symmetric(self) -> bool:

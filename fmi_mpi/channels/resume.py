@@ -12,14 +12,13 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final
 
-from fmi_mpi.channels.base import Payload, Receiver
+from fmi_mpi.channels.base import Payload, Receiver, Salvage
 from fmi_mpi.engine.frames import HEADER_SIZE, FrameError, pack_header, unpack_header
 
-__all__ = ["Kept", "Salvage", "Session"]
+__all__ = ["Kept", "Session"]
 
 _WORD: Final = 0x464D_01F0  # as in engine.frames; these kinds never reach an engine
 _GREETING: Final = _WORD  # first on a connection; message = frames got so far
@@ -32,24 +31,8 @@ _FRAMES: Final = 32  # got and not acknowledged: time to do so
 _BYTES: Final = 1 << 18
 
 
-class Kept(NamedTuple):
-    """A frame that the peer may not have got; ``token`` as in ``Channel.send``, None if nobody waits."""
-
-    header: bytes
-    payload: Payload
-    token: object
-
-
-@dataclass(frozen=True)
-class Salvage:
-    """What remains of a session that is given up: the peer has got ``acknowledged`` frames at least, then come ``frames``.
-
-    ``received`` is how many frames of the peer have arrived here.
-    """
-
-    received: int
-    acknowledged: int
-    frames: Sequence[Kept]
+Kept = tuple[bytes, Payload, object]
+"""A frame that the peer may not have got; its token as in ``Channel.send``, None if nobody waits."""
 
 
 class Session:
@@ -85,9 +68,9 @@ class Session:
         if size <= _COPY and self._copies + size <= _COPIES:
             copy = memoryview(b"".join(views)) if size else None
             self._copies += size + HEADER_SIZE
-            self._kept.append((Kept(header, copy, None), size + HEADER_SIZE))
+            self._kept.append(((header, copy, None), size + HEADER_SIZE))
             return copy, True
-        self._kept.append((Kept(header, payload, token), 0))
+        self._kept.append(((header, payload, token), 0))
         return payload, False
 
     def unacknowledged(self) -> list[Kept]:
@@ -137,8 +120,8 @@ class Session:
         for _ in range(new):
             kept, copied = self._kept.popleft()
             self._copies -= copied
-            if kept.token is not None:
-                self._receiver.sent(kept.token)
+            if kept[2] is not None:
+                self._receiver.sent(kept[2])
 
     # -- channels.base.Receiver ----------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
+from typing import Any, cast
 
 from fmi_mpi.bootstrap.base import Bootstrap
 from fmi_mpi.channels.base import Address, Capabilities, Channel, Path, Payload
@@ -134,8 +135,15 @@ class Router:
         if found is None:
             offered = ", ".join(name for name in self.table()[peer] if name != HOST) or "none"
             own = ", ".join(channel.name for channel in self.channels)
-            self._lost(peer, f"no common channel: it offers {offered}, this rank has {own}; see --channels")
+            why = "".join(f"; {obstacle}" for obstacle in self._obstacles(peer))
+            self._lost(peer, f"no common channel: it offers {offered}, this rank has {own}{why}; see --channels")
         return found
+
+    def _obstacles(self, peer: int) -> list[str]:
+        """Return why channels that both have do not reach the peer, of those that can tell."""
+        record = self.table()[peer]
+        shared = [channel for channel in self.channels if channel.name in record and hasattr(channel, "obstacle")]
+        return [f"{channel.name}: {cast(Any, channel).obstacle(record[channel.name])}" for channel in shared]
 
     def _take(self, peer: int) -> Channel | None:
         """Choose the channel to a peer; None if none reaches it."""

@@ -107,7 +107,7 @@ class World:
             self.bootstrap,
             self.channels,
             self.settings.join_timeout,
-            self._lost,
+            self._unreachable,
             self.exit,
             engine.route,
             self._joined,
@@ -183,6 +183,10 @@ class World:
         channel = next(channel for channel in self.channels if channel.name == name)
         if not self.router.failed(channel, peer, reason):
             self.await_verdict(lambda: self._lost(peer, f"rank {peer} is lost: {reason}"))
+
+    def _unreachable(self, peer: int, reason: str) -> None:
+        """No channel reaches a peer: what is being sent to it just now is to fail, too."""
+        self.progress.after(0.0, lambda: self._lost(peer, f"rank {peer} cannot be reached: {reason}"))
 
     def await_verdict(self, action: Callable[[], None]) -> None:
         """A peer seems to be gone: act unless the job's control ends this process or tells more in time."""

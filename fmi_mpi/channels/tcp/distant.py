@@ -23,9 +23,9 @@ from functools import partial
 from typing import Any, Final
 
 from fmi_mpi.bootstrap.reflector import Endpoint, Inquiry
-from fmi_mpi.channels.base import Address, Capabilities, Path, Payload, Receiver
+from fmi_mpi.channels.base import Address, Capabilities, Path, Payload, Receiver, Salvage
 from fmi_mpi.channels.registry import Membership
-from fmi_mpi.channels.resume import Salvage, Session
+from fmi_mpi.channels.resume import Session
 from fmi_mpi.channels.tcp.connection import Connection
 from fmi_mpi.channels.tcp.greeting import Greeting
 from fmi_mpi.channels.tcp.loop import READ, WRITE, Loop
@@ -89,8 +89,14 @@ class DistantChannel:
         return self._place.record()
 
     def reachable(self, address: Address) -> bool:
+        return not self.obstacle(address)
+
+    def obstacle(self, address: Address) -> str:
+        """Say why a peer with this address cannot be reached; empty if that cannot be told without trying."""
         other = read_place(address)
-        return other is not None and self._place is not None and not self._place.obstacle(other)
+        if other is None or self._place is None:
+            return "the two ranks do not agree on what an address is; all must run the same version"
+        return self._place.obstacle(other)
 
     def connect(self, peers: Mapping[int, Address]) -> None:
         for number, address in peers.items():
@@ -155,8 +161,13 @@ class DistantChannel:
             self._job.attend(False)
 
     def salvage(self, peer: int) -> Salvage:
-        """Return what a peer that is lost has not acknowledged, for another channel."""
-        return self._peer(peer).session.salvage()
+        """Give a peer up, if that has not happened yet, and return what another channel needs to go on."""
+        one = self._peer(peer)
+        if not one.gone:
+            self._job.signal(self.name, peer, {"epoch": one.epoch, "over": "another channel takes over"})
+            self._part(one)
+            one.gone = True
+        return one.session.salvage()
 
     # -- places --------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,9 @@ Rules of this file:
   already; for later ones a fresh port, for what a NAT remembers of the old one may be in the way.
 - Each end tells its endpoints through the meeting place and connects to all of the other's that may work: to the private
   ones if both are seen at one public address or one does not know its own, and to the public one.
-- A SYN that comes before the other's NAT has opened is dropped, or answered with RST. Both only mean: again, soon. A
-  connection that is not made within 0.3 s (the kernel would send its second SYN after 1 s) is begun anew, then at growing
-  intervals, and at once when the other end is heard of.
+- A SYN that comes before the other's NAT has opened is dropped, or answered with RST, which only means: again, soon. One
+  that is not answered is left to the kernel: its port is open for the other end's SYN, which comes once that has heard of
+  the attempt. To begin it anew could cross with that SYN, and NATs that have seen both take the connection for closed.
 - What is proved first is taken. Whatever else comes of an attempt is closed with it.
 """
 
@@ -29,8 +29,6 @@ from fmi_mpi.channels.tcp.loop import READ, WRITE, Loop
 __all__ = ["Attempt", "Place", "listen", "read_place"]
 
 _BACKLOG: Final = 1024
-_PATIENCE: Final = 0.3  # seconds for a connection to be made, at first
-_LONGEST_PATIENCE: Final = 2.0
 _PAUSE: Final = 0.01  # seconds after a refusal, at first; up to twice that
 _LONGEST_PAUSE: Final = 0.3
 _GROWTH: Final = 1.5
@@ -38,7 +36,10 @@ _GROWTH: Final = 1.5
 
 @dataclass(frozen=True)
 class Place:
-    """Where a process can be met: its private endpoint, the public one if known; ``symmetric``: nobody finds the latter."""
+    """Where a process can be met: its private endpoint, and the public one if known.
+
+    ``symmetric``: the public port is another for everybody, so nobody finds it; ``public`` then has port 0.
+    """
 
     private: Endpoint
     public: Endpoint | None
@@ -57,7 +58,7 @@ class Place:
         """Return the endpoints of ``other`` to try from here."""
         near = not (self.public and other.public) or self.public[0] == other.public[0]
         found = [other.private] if near else []
-        if other.public and other.public not in found:
+        if other.public and other.public[1] and other.public not in found:
             found.append(other.public)
         return found
 
@@ -139,7 +140,6 @@ class Attempt:
         self._inquiry: Inquiry | None = None
         self._other: Place | None = None
         self._visits: set[_Visit] = set()
-        self._patience: dict[Endpoint, float] = {}
         self._pause: dict[Endpoint, float] = {}
         self._over = False
 
@@ -181,7 +181,6 @@ class Attempt:
         self._other = other
         self.answered = self.answered or answered
         if answered:
-            self._patience.clear()
             self._pause.clear()
         self._begin()
 
@@ -204,14 +203,11 @@ class Attempt:
         if self.place is None or self._other is None or self._over:
             return
         for target in self.place.targets(self._other):
-            if not any(visit.target == target and visit.connected for visit in self._visits):
-                self._dial(target)
+            self._dial(target)
 
     def _dial(self, target: Endpoint) -> None:
-        """Connect to the target, instead of what is under way to it."""
-        for visit in [visit for visit in self._visits if visit.target == target]:
-            self._end(visit)
-        if self._over or any(visit.greeting.chosen for visit in self._visits):
+        """Connect to the target, unless that is under way, or done."""
+        if self._over or any(visit.target == target or visit.greeting.chosen for visit in self._visits):
             return
         sock = _reusable(socket.AF_INET6 if ":" in target[0] else socket.AF_INET)
         try:
@@ -227,19 +223,11 @@ class Attempt:
         visit = _Visit(sock, self._greet(self.peer, self.epoch), target)
         self._visits.add(visit)
         self._loop.watch(sock.fileno(), WRITE, lambda _: self._turn(visit))
-        patience = self._patience.get(target, _PATIENCE)
-        self._patience[target] = min(patience * _GROWTH, _LONGEST_PATIENCE)
-        self._loop.at(patience, lambda: self._dial(target) if visit in self._visits and not visit.connected else None)
 
     def _dial_later(self, target: Endpoint) -> None:
         pause = self._pause.get(target, _PAUSE)
         self._pause[target] = min(pause * _GROWTH, _LONGEST_PAUSE)
-
-        def again() -> None:
-            if not self._over and not any(visit.target == target for visit in self._visits):
-                self._dial(target)
-
-        self._loop.at(pause * (1 + random.random()), again)
+        self._loop.at(pause * (1 + random.random()), lambda: self._dial(target))
 
     def _accept(self, mask: int) -> None:
         assert self._listener is not None
