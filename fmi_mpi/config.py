@@ -86,6 +86,12 @@ def _entries(text: str) -> tuple[str, ...]:
     return entries
 
 
+def _policy(text: str) -> str:
+    if text not in ("", "fast", "cheap", "balanced"):
+        raise ValueError("expecting fast, cheap or balanced")
+    return text
+
+
 def _seconds(text: str) -> float:
     value = float(text)
     if value < 0:
@@ -115,6 +121,8 @@ TABLE: Final = (
     Setting("rendezvous", "FMI_RENDEZVOUS", str.strip, "", "Where ranks of several hosts meet: tcp://host:port?key=KEY."),
     Setting("reconnect", "FMI_RECONNECT", _seconds, 30.0, "Seconds to try to renew a broken connection between hosts."),
     Setting("aws_endpoint_url", "FMI_AWS_ENDPOINT_URL", str, "", "Address of a server that stands for AWS's own; empty: the SDK knows."),
+    Setting("policy", "FMI_POLICY", _policy, "", "Choose algorithms by the model: fast, cheap or balanced; unset: by rules."),
+    Setting("model", "FMI_MODEL", str, "", "Profile of the model: local, lambda or a path; unset: as calibrated, else local."),
     Setting("stacks_on_timeout", "FMI_STACKS", _boolean, False, "On SIGUSR1, print the stacks of all threads of a rank."),
 )  # fmt: skip
 _COLLECTIVES: Final = "FMI_COLL_"
@@ -139,6 +147,8 @@ class Settings:
     aws_endpoint_url: str
     rendezvous: str
     reconnect: float
+    policy: str
+    model: str
     stacks_on_timeout: bool
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:

@@ -10,18 +10,23 @@ Rules of this file:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from fmi_mpi.coll.registry import ALGORITHMS, COLLECTIVES, Algorithm, Run
 from fmi_mpi.errors import ConfigError
 
-__all__ = ["RULES", "Rule", "Selector", "flat", "select"]
+__all__ = ["RULES", "Advise", "Rule", "Selector", "flat", "select"]
 
 _KIB: Final = 1 << 10
 _MIB: Final = 1 << 20
 _ANY: Final = 1 << 62
+_UNEQUAL: Final = frozenset(("gatherv", "scatterv", "alltoallv", "alltoallw"))
+"""Collectives whose bytes not all ranks know."""
+
+Advise = Callable[[str, int, int, bool, Sequence[str]], str | None]
+"""See ``Selector``."""
 
 
 class Rule(NamedTuple):
@@ -178,11 +183,14 @@ class Selector:
         forced: algorithms by collective, as in ``Settings.algorithms``; one that does not apply gives way to the rules.
         board: the ranks share one.
         store: 1 if they share a store, 2 if it has counters.
+        advise: asked before the rules, about collectives whose bytes all ranks know, unless some ranks share a host but
+            not all; given the collective, size, bytes, commutativity and the algorithms that apply, it returns one of
+            these, or None for the rules.
 
     Raises ConfigError if ``forced`` names an unknown collective or algorithm.
     """
 
-    __slots__ = ("_board", "_chosen", "_contiguous", "_forced", "_grouped", "_size", "_store")
+    __slots__ = ("_advise", "_board", "_chosen", "_contiguous", "_forced", "_grouped", "_size", "_store")
 
     def __init__(
         self,
@@ -191,8 +199,10 @@ class Selector:
         forced: Mapping[str, str] | None = None,
         board: bool = False,
         store: int = 0,
+        advise: Advise | None = None,
     ) -> None:
         self._size = size
+        self._advise = advise
         self._store = store
         self._board = board
         starts = sum(1 for rank in range(len(hosts)) if not rank or hosts[rank] != hosts[rank - 1])
@@ -224,6 +234,11 @@ class Selector:
         if forced is not None and self._applies(forced, commutative):
             return forced
         size, bucket = self._size, _bucket(nbytes)
+        if self._advise is not None and not self._grouped and collective not in _UNEQUAL:
+            rows = [name for name, row in ALGORITHMS[collective].items() if self._applies(row, commutative)]
+            advised = self._advise(collective, size, 1 << bucket, commutative, rows)
+            if advised is not None:
+                return ALGORITHMS[collective][advised]
         for rule in RULES[collective]:
             row = ALGORITHMS[collective][rule.name]
             fits = size <= rule.size and bucket <= _bucket(rule.nbytes)

@@ -18,7 +18,7 @@ from fmi_mpi.errors import BootstrapError, ConfigError
 from fmi_mpi.launch.options import Arguments, UsageError, help_text, parse
 from fmi_mpi.launch.share import Share, read_share
 
-__all__ = ["main"]
+__all__ = ["checkout_path", "main"]
 
 _BAD_INPUT: Final = 2
 
@@ -73,9 +73,17 @@ def _environment(arguments: Arguments) -> dict[str, str]:
         from fmi_mpi.alias import search_path
 
         env["PYTHONPATH"] = search_path(path)
-    elif (root := _checkout()) and root not in path.split(os.pathsep):
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, (path, root)))
+    else:
+        env |= checkout_path(path)
     return env
+
+
+def checkout_path(path: str) -> dict[str, str]:
+    """Return the variable that lets ranks import fmi_mpi from where it is; ``path`` is PYTHONPATH as it would be."""
+    root = _checkout()
+    if not root or root in path.split(os.pathsep):
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (path, root)))}
 
 
 def _checkout() -> str:

@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "rendezvous": "serve as the meeting place of jobs on several hosts",
     "setup": "make the bucket or table that a channel needs",
     "channels": "list the channels and what each needs",
+    "calibrate": "measure the channels at hand and keep what was found",
+    "explain": "predict time and price of a collective over every channel, by every algorithm",
 }
 """Name -> summary. The module ``launch.commands.NAME`` has ``add_arguments(parser)`` and ``run(options) -> int``."""
 

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from fmi_mpi.channels.base import Board
 from fmi_mpi.coll.registry import Run
-from fmi_mpi.coll.select import Selector
+from fmi_mpi.coll.select import Advise, Selector
 from fmi_mpi.coll.steps import Schedule as Steps
-from fmi_mpi.constants import ANY_SOURCE, UNDEFINED
+from fmi_mpi.constants import ANY_SOURCE, ERR_OTHER, UNDEFINED
 from fmi_mpi.engine.operations import Message, Payload, RecvOp, SendOp
 from fmi_mpi.engine.payloads import allocate
+from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.boarding import eligible, opened
 from fmi_mpi.runtime.schedule import COLLECTIVE, Schedule
 from fmi_mpi.runtime.storing import Storage, level
@@ -31,10 +32,14 @@ from fmi_mpi.runtime.storing import Storage, level
 if TYPE_CHECKING:
     from fmi_mpi.runtime.world import World
 
-__all__ = ["INTERNAL", "PARTITIONED", "Communicator"]
+__all__ = ["CHANNEL", "INTERNAL", "PARTITIONED", "POLICY", "Communicator"]
 
 INTERNAL = 2
 PARTITIONED = 3
+
+POLICY = "fmi_policy"
+CHANNEL = "fmi_channel"
+"""The hints that this implementation knows; see ``runtime.policy``."""
 
 _NUMBER_LIMIT = 1 << 30
 _SETTLED = 2
@@ -195,7 +200,7 @@ class Communicator:
         """Chooses algorithms for this communicator."""
         if self._selector is None:
             store = level(self)
-            self._selector = Selector(self.size, self.hosts, self.world.settings.algorithms, store=store)
+            self._selector = self._choices(False, store)
             self._undecided = not any(self.hosts) and eligible(self)
             if store:
                 self.storage = Storage(self)
@@ -205,6 +210,34 @@ class Communicator:
             return self._select_later
         return self._selector
 
+    def _choices(self, board: bool, store: int = 0) -> Selector:
+        """Return who chooses; raises MPIError if ranks would not choose alike."""
+        settings = self.world.settings
+        pairs = {} if self.info is None else self.info.pairs
+        advise: Advise | None = None
+        if self.size > 1 and (settings.policy or POLICY in pairs):
+            if settings.policy:
+                self._see_alike()
+            hints = self.world.hints(pairs)
+            advise = hints.advisor(hints.channel or self.world.carrier(self.local))
+        return Selector(self.size, self.hosts, settings.algorithms, board, store, advise)
+
+    def _see_alike(self) -> None:
+        """Raise MPIError unless all ranks have the same policy and profile."""
+        own = self.world.stamp(self.world.proc)
+        others = [str(rank) for rank, proc in enumerate(self.local) if self.world.stamp(proc) != own]
+        if others:
+            raise MPIError(
+                ERR_OTHER,
+                f"rank {', '.join(others)} has another FMI_POLICY, profile or memory than rank {self.rank}; "
+                "give all ranks the same, by FMI_MODEL",
+            )
+
+    def reconsider(self) -> None:
+        """The hints have changed: choose anew."""
+        if self._selector is not None:
+            self._selector = self._choices(self.board is not None, level(self))
+
     def _select_later(self, collective: str, nbytes: int = 0, commutative: bool = True) -> Run:
         """Return what opens the board and then runs the algorithm that is chosen with it or without."""
 
@@ -213,7 +246,7 @@ class Communicator:
                 self.board = yield from opened(self)
                 self._undecided = False
                 if self.board is not None:
-                    self._selector = Selector(self.size, self.hosts, self.world.settings.algorithms, board=True)
+                    self._selector = self._choices(True)
             assert self._selector is not None
             return (yield from self._selector(collective, nbytes, commutative)(*arguments))
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fmi_mpi.bootstrap import discover
 from fmi_mpi.bootstrap.base import Bootstrap, Event, Record
@@ -35,6 +35,9 @@ from fmi_mpi.runtime.communicator import Communicator
 from fmi_mpi.runtime.placement import Spreader
 from fmi_mpi.runtime.progress import Progress
 from fmi_mpi.runtime.router import HOST, Router
+
+if TYPE_CHECKING:
+    from fmi_mpi.runtime.policy import Hints
 
 __all__ = ["World"]
 
@@ -114,7 +117,7 @@ class World:
             engine.sent,
         )
         engine.extend((ROUTE,), self.router.handovers)
-        self.router.publish(self._host)
+        self.router.publish(self._host, self.hints({}).stamp if self.settings.policy else 0)
         self.engine.emit = self.router.emit
         self.progress.attach(self.channels, self.bootstrap.fileno(), self._on_control)
         if self.size > len(os.sched_getaffinity(0)):
@@ -142,6 +145,23 @@ class World:
         if proc == self.proc or self.size == 1:
             return self._host
         return str(self.router.table()[proc][HOST]["key"])
+
+    def hints(self, pairs: Mapping[str, str]) -> Hints:
+        """Return what a communicator with this info goes by; raises MPIError (ERR_INFO_VALUE)."""
+        from fmi_mpi.runtime.policy import hints_of
+
+        return hints_of(pairs, self.settings.policy, self.settings.model, self.settings.channels)
+
+    def stamp(self, proc: int) -> int:
+        """Return how a process chooses; see ``runtime.policy``."""
+        return int(self.router.table()[proc][HOST]["stamp"])
+
+    def carrier(self, procs: Sequence[int]) -> str:
+        """Return the name of the first channel that all these processes have, and reach; empty if there is none."""
+        records = [self.router.table()[proc] for proc in procs] if len(procs) > 1 else []
+        alone = len({self.host(proc) for proc in procs}) == 1
+        common = (name for name in self.settings.channels if all(name in record for record in records))
+        return next((name for name in common if records and (alone or name != "shm")), "")
 
     # -- control -------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -31,6 +31,7 @@ from fmi_mpi.constants import (
     ERR_ARG,
     ERR_COMM,
     ERR_GROUP,
+    ERR_INFO_VALUE,
     ERR_TAG,
     IDENT,
     SIMILAR,
@@ -38,7 +39,7 @@ from fmi_mpi.constants import (
     UNEQUAL,
 )
 from fmi_mpi.errors import MPIError
-from fmi_mpi.runtime.communicator import INTERNAL, Communicator
+from fmi_mpi.runtime.communicator import CHANNEL, INTERNAL, POLICY, Communicator
 from fmi_mpi.runtime.group import GroupImpl
 from fmi_mpi.runtime.intercommunicator import Intercommunicator
 from fmi_mpi.runtime.request import RequestState
@@ -124,9 +125,10 @@ class Construction(Hinted, CommCore):
             info: hints of the duplicate; by default those of this communicator.
         """
         comm = self._state()
-        offers = exchange(comm.union, comm.world.new_context())
-        new = self._duplicate(comm, offers[0][0], True)
         hints = comm.info if info is None else InfoImpl(dict(info.items()))
+        offers = exchange(comm.union, comm.world.new_context(), 0 if hints is None else _stamp(comm, hints.pairs))
+        _see_alike([stamp for _, stamp in offers])
+        new = self._duplicate(comm, offers[0][0], True)
         new._handle.info = None if hints is None else InfoImpl(hints.pairs)
         return new
 
@@ -143,6 +145,8 @@ class Construction(Hinted, CommCore):
         state: Communicator = new._handle
         hints = comm.info if info is None else InfoImpl(dict(info.items()))
         state.info = None if hints is None else InfoImpl(hints.pairs)
+        if hints is not None:
+            _stamp(comm, hints.pairs)
 
         steps, table = _exchange(comm.union, state.context)
 
@@ -266,11 +270,17 @@ class Construction(Hinted, CommCore):
 
     @boundary
     def Set_info(self, info: Info) -> None:
-        """Set hints."""
+        """Set hints; collective. Of ``fmi_policy`` and ``fmi_channel`` unknown values are errors (ERR_INFO_VALUE)."""
         comm = self._state()
+        given = dict(info.items())
+        stamp = _stamp(comm, given)
+        if stamp:
+            _see_alike([row[0] for row in exchange(comm.union, stamp)])
         if comm.info is None:
             comm.info = InfoImpl()
-        comm.info.pairs.update(info.items())
+        comm.info.pairs.update(given)
+        if stamp:
+            comm.reconsider()
 
     @boundary
     def Get_info(self) -> Info:
@@ -293,6 +303,20 @@ class Construction(Hinted, CommCore):
     def is_topo(self) -> bool:
         """Has a topology."""
         return self.Get_topology() != UNDEFINED
+
+
+def _stamp(comm: Communicator, pairs: Mapping[str, str]) -> int:
+    """Return what ranks must agree on about hints, 0 for none of ours; raises MPIError (ERR_INFO_VALUE)."""
+    return comm.world.hints(pairs).stamp if POLICY in pairs or CHANNEL in pairs else 0
+
+
+def _see_alike(stamps: Sequence[int]) -> None:
+    """Raise MPIError unless all ranks give the same hints."""
+    others = [str(rank) for rank, stamp in enumerate(stamps) if stamp != stamps[0]]
+    if others:
+        raise MPIError(
+            ERR_INFO_VALUE, f"rank {', '.join(others)} gives other hints, or has another profile, than rank 0"
+        )
 
 
 def _null(comm: Communicator) -> Comm:
