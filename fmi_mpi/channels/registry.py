@@ -28,7 +28,7 @@ CHANNELS: Final = {
 }
 """Name -> module that has ``create(membership, receiver) -> Channel``."""
 
-NEEDS: Final[dict[str, tuple[str, ...]]] = {"s3": ("boto3",), "relay": ("zmq",)}
+NEEDS: Final[dict[str, tuple[str, ...]]] = {"s3": ("boto3",)}
 """Name -> packages beyond numpy that the channel loads when it is used."""
 
 

@@ -138,8 +138,9 @@ class Job:
         """Claim this part's ranks; False if that failed, and said why."""
         part.start()
         while self._stage == _Stage.RUNNING and not part.joined and not self._signalled:
-            if time.monotonic() >= min(part.deadline, self._deadline):
+            if part.rejected() or time.monotonic() >= min(part.deadline, self._deadline):
                 self._fail(CANNOT_START, part.problem(), -1, final=True)
+                break
             self._wait(min(part.deadline, self._deadline))
         if self._signalled:
             self._code = self._code or 128 + min(self._signalled)

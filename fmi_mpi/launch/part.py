@@ -106,6 +106,10 @@ class Part:
         url = Place(socket.gethostname(), self._server.port, self._server.key).url
         return f"the other ranks join with: fmirun --rendezvous '{url}' --job {self._job} -n {self._size} --ranks ..."
 
+    def rejected(self) -> bool:
+        """Tell whether what answers at the service's address does not hold its key."""
+        return self._session.rejected
+
     def problem(self) -> str:
         """Return why the claim has not been granted."""
         if self._session.rejected:

@@ -149,14 +149,14 @@ class Registry:
         job.greet(peer)
 
     def _admit(self, job: Job, peer: bytes, ranks: Sequence[int]) -> None:
-        if any(rank >= job.size for rank in ranks):
-            raise _Refused(f"rank {listed(r for r in ranks if r >= job.size)} is not a rank of a job of {job.size}")
         if not ranks and not job.follow(peer):
             raise _Refused(f"job {job.name} has {self._limits.followers} followers already")
 
     def _job(self, key: str, message: Message, now: float, *, returning: bool) -> Job:
         """Return the job that a claim is for, a new one if there is none; raises _Refused."""
         name, size, limits = message["job"], message["size"], self._limits
+        if outside := [rank for rank in message["ranks"] if rank >= size]:
+            raise _Refused(f"rank {listed(outside)} is not a rank of a job of {size}")
         job = self._jobs.get(name)
         if job is not None and job.key == key and message["anew"] and job.may_begin_anew(now):
             self._forget(job)
