@@ -77,6 +77,7 @@ class DistantChannel:
         self._writers: set[_Peer] = set()
         self._listener: socket.socket | None = None
         self._inquiry: Inquiry | None = None
+        self._reflectors: list[Endpoint] = []
         self._place: Place | None = None
         self._attended = False
         self._checking = False
@@ -173,7 +174,7 @@ class DistantChannel:
 
     def _look_around(self) -> Place:
         """Open this process's port, and ask how it is seen."""
-        reflectors = list(self._job.reflectors)
+        reflectors = self._reflectors = _resolved(self._job.reflectors)
         private = _own_address(reflectors)
         family = socket.AF_INET6 if ":" in private else socket.AF_INET
         for _ in range(2):  # a NAT that has given the port to another host looks symmetric: a second port tells
@@ -224,8 +225,8 @@ class DistantChannel:
             if one.place is not None:
                 attempt.expect(one.place, False)
         else:
-            reflectors = list(self._job.reflectors)
-            attempt.use_fresh(self._place.private[0], reflectors, lambda: self._remind(number, one, attempt))
+            ready = partial(self._remind, number, one, attempt)
+            attempt.use_fresh(self._place.private[0], self._reflectors, ready)
         self._loop.at(_REMIND, lambda: self._keep_reminding(number, one, attempt))
         return attempt
 
@@ -449,6 +450,16 @@ class DistantChannel:
         if not one.gone:
             one.gone = True
             self._receiver.lost(number, f"tcp: {reason}")
+
+
+def _resolved(reflectors: Sequence[Endpoint]) -> list[Endpoint]:
+    """Return the reflectors by number; none if their name is not known."""
+    found: list[Endpoint] = []
+    with contextlib.suppress(OSError):
+        for host, port in reflectors:
+            address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
+            found.append((str(address[0]), port))
+    return found if len(found) == len(reflectors) else []
 
 
 def _own_address(reflectors: Sequence[Endpoint]) -> str:
