@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from launch_harness import Launcher, checked
+
+from benchmarks.rendezvous import measure
 
 SECRET = "5e" * 32
 PROGRAM = """
@@ -218,6 +221,25 @@ def test_a_service_that_cannot_be_reached_is_an_error(launcher: Launcher) -> Non
     launcher.env["FMI_JOIN_TIMEOUT"] = "0.5"
     result = launcher.run(*part("tcp://127.0.0.1:9?key=" + "0" * 40, "0"), "-c", "pass")
     assert result.returncode == 1 and "127.0.0.1:9 cannot be reached" in result.stderr
+
+
+def test_metrics_are_served(launcher: Launcher) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with service(launcher, "--metrics-port", str(port)) as (url, _):
+        assert launcher.run(*part(url, "0", 1), "-c", "from fmi_mpi import MPI").returncode == 0
+        with socket.create_connection(("127.0.0.1", port)) as noise, noise.makefile("rb") as answers:
+            noise.sendall(bytes(8192))
+            assert answers.read() == b""
+        with socket.create_connection(("127.0.0.1", port)) as sock, sock.makefile("rb") as answers:
+            sock.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            answer = answers.read()
+    assert answer.startswith(b"HTTP/1.0 200 OK") and b"\nfmi_rendezvous_claims_total 1\n" in answer
+
+
+def test_a_thousand_ranks_register() -> None:
+    welcome, table = measure(1000)
+    assert welcome <= table < 60
 
 
 def test_a_service_ends_at_a_signal(launcher: Launcher) -> None:

@@ -14,12 +14,16 @@ from dataclasses import fields, replace
 
 from fmi_mpi.bootstrap import place
 from fmi_mpi.errors import ConfigError
+from fmi_mpi.launch.process import raise_descriptor_limit
 from fmi_mpi.launch.rendezvous import keyfile
 from fmi_mpi.launch.rendezvous.limits import Limits
+from fmi_mpi.launch.rendezvous.scrape import Scrape
 from fmi_mpi.launch.rendezvous.server import Server
 
 __all__ = ["add_arguments", "run"]
 
+_DESCRIPTORS = 1 << 16
+_LOOPBACK = "127.0.0.1"
 _HELP = {
     "jobs": "jobs at once, ended ones that are remembered included",
     "ranks": "ranks of one job",
@@ -40,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--key-file", metavar="FILE", help="keep the service's key here, so that its URL stays the same"
+    )
+    parser.add_argument(
+        "--metrics-port", type=int, metavar="PORT", help="answer Prometheus here, on the loopback address"
     )
     parser.add_argument("--host", help="name or address under which ranks find this host; default: its own")
     for field in fields(Limits):
@@ -62,14 +69,20 @@ def run(options: argparse.Namespace) -> int:
             raise ConfigError(f"--{name} {value}: expecting more than 0")
     if not options.bind.startswith("tcp://"):
         raise ConfigError(f"--bind {options.bind}: expecting tcp://address:port, such as tcp://*:7600")
+    raise_descriptor_limit(_DESCRIPTORS)
     keys = keyfile.load(options.key_file) if options.key_file else keyfile.make()
     selector = selectors.DefaultSelector()
     server = Server(options.bind, keys, replace(Limits(), **values), selector)
+    scrape = None
     try:
+        if options.metrics_port is not None:
+            scrape = Scrape(selector, _LOOPBACK, options.metrics_port, server.registry.metrics_text)
         where = server.place(options.host or _host(options.bind))
         print(f"FMI_RENDEZVOUS={where.url}", flush=True)
         _serve(server, selector)
     finally:
+        if scrape is not None:
+            scrape.close()
         server.close()
         selector.close()
     return 0
