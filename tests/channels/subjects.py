@@ -103,7 +103,7 @@ def over_s3() -> Subject:
         settings = s3_settings(shared_s3(), "conformance?patience=2")
         return create("s3", Membership(proc, size, JOB, SECRET, settings), receiver)
 
-    return Subject("s3", make, seal_noise)
+    return Subject("s3", make, seal_noise, notices=False)
 
 
 def over_relay() -> Subject:

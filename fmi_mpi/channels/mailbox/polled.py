@@ -34,7 +34,7 @@ _GROWTH: Final = 1.3
 _INTEREST: Final = 0.05
 """Seconds since the last poll after which nobody is taken to wait any more."""
 _BATCH: Final = 32
-"""Things that are removed at a time."""
+"""Things read after which they are removed though more are coming."""
 _FAREWELL: Final = 30.0
 
 
@@ -56,6 +56,7 @@ class PolledStore:
         self._putting = 0
         self._known: set[str] = set()
         self._read: list[str] = []
+        self._dropped: list[str] = []
         self._sought = False
         self._waiting = False
         self._polled = 0.0
@@ -175,6 +176,8 @@ class PolledStore:
         """List the mailbox when it is time."""
         if self._box and not self._broken:
             self._sought = True
+            self._known.difference_update(self._dropped)  # a listing from now on does not show them any more
+            self._dropped.clear()
             self._errands.ask(self._list, self._on_list, self._pause * random.uniform(0.8, 1.2))
 
     def _list(self) -> tuple[Sequence[Found], float] | None:
@@ -196,14 +199,20 @@ class PolledStore:
         found, took = answer
         self._took += 0.2 * (took - self._took)
         new = [one for one in found if one.key not in self._known]
+        if found and not new:
+            self.usage.recount("list", "empty")
         for one in new:
             self._known.add(one.key)
-            if one.body is not None:
+            if one.size > self.limit:  # nobody of this job has put it
+                self._read.append(one.key)
+            elif one.body is not None:
                 self._arrive(one.key, one.body)
             else:
                 self._errands.ask(partial(self._fetch, one), partial(self._on_fetch, one.key))
         shortest = max(_SHORTEST, 0.5 * self._took)
         self._pause = shortest if new else min(max(_GROWTH * self._pause, shortest), _LONGEST)
+        if not new:
+            self._clean()
         if self._waiting:
             self._seek()
 
@@ -216,7 +225,9 @@ class PolledStore:
         if isinstance(answer, ChannelError):
             self._break(answer)
         elif answer is None:
-            self._known.discard(key)  # somebody has removed or replaced it meanwhile
+            self._break(
+                ChannelError(f"{self.keys.name}: {self.keys.label}: somebody has removed object {key!r} unread")
+            )
         else:
             self._arrive(key, answer)
 
@@ -225,12 +236,17 @@ class PolledStore:
         self._read.append(key)
         self._events.arrived(memoryview(thing))
         if len(self._read) >= _BATCH:
+            self._clean()
+
+    def _clean(self) -> None:
+        """Remove what has been read."""
+        if self._read:
             read, self._read = self._read, []
             self._errands.ask(partial(self.keys.remove, read), partial(self._on_removed, read))
 
     def _on_removed(self, read: list[str], answer: Any) -> None:
         if not isinstance(answer, ChannelError):
-            self._known.difference_update(read)
+            self._dropped += read
 
     def _break(self, error: ChannelError) -> None:
         if not self._broken:

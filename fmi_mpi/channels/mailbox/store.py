@@ -53,6 +53,12 @@ class Usage:
             self.written += written
             self.read += read
 
+    def recount(self, kind: str, other: str) -> None:
+        """A request was rather of the other kind."""
+        with self._lock:
+            setattr(self, kind, getattr(self, kind) - 1)
+            setattr(self, other, getattr(self, other) + 1)
+
 
 class Events(Protocol):
     """What a store tells the channel, from within ``Store.poll`` only."""
