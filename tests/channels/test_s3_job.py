@@ -23,7 +23,7 @@ def run(server: S3Server, url: str, *words: str, ranks: int = 3) -> subprocess.C
 def test_parity_programs() -> None:
     server = shared_s3()
     words = ["-m", "pytest", "compat_tests", "--mpi=fmi_mpi", "-q"]
-    done = run(server, server.url("parity"), *words, "-k", "test_collectives_objects.py or test_partitioned.py")
+    done = run(server, server.url("parity"), *words, "-k", "test_collectives_objects.py and (wrong or barrier or arrays)")
     assert done.returncode == 0, done.stdout + done.stderr
     assert server.names("parity/") == []
 

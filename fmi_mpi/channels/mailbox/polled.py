@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final
@@ -35,6 +36,8 @@ _INTEREST: Final = 0.05
 """Seconds since the last poll after which nobody is taken to wait any more."""
 _BATCH: Final = 32
 """Things read after which they are removed though more are coming."""
+_LAST: Final = 4
+"""Things that one who leaves may have left unread: an introduction, an acknowledgement, a farewell."""
 _FAREWELL: Final = 30.0
 
 
@@ -51,7 +54,8 @@ class PolledStore:
         self._news = False
         self._tag = ""
         self._box = ""
-        self._last: dict[str, str] = {}
+        self._last: dict[str, deque[str]] = {}
+        self._left: set[str] = set()
         self._number = 0
         self._putting = 0
         self._known: set[str] = set()
@@ -81,7 +85,7 @@ class PolledStore:
         """Nothing in the store tells whether its owner lives; the job's control does."""
 
     def forget(self, box: str) -> None:
-        """What has been put there expires."""
+        self._left.add(_tag(box))
 
     def divert(self) -> None:
         """Nothing is read to its place."""
@@ -89,7 +93,7 @@ class PolledStore:
     def put(self, box: str, thing: Sequence[bytes | memoryview], length: int, ticket: object) -> bool:
         key = f"{box}/{self._tag}-{self._number:010d}"
         self._number += 1
-        self._last[box] = key
+        self._last.setdefault(box, deque(maxlen=_LAST)).append(key)
         self._putting += 1
         if length <= self.copies:
             self.ask(partial(self.keys.put, key, (b"".join(thing),), length), self._on_put)
@@ -154,14 +158,11 @@ class PolledStore:
 
     def _vain(self, left: Sequence[str]) -> list[str]:
         """Return the keys of what was said last to those who have left, too: they do not read it any more."""
-        last = {_tag(key.rpartition("-")[0]): key for key in left}
-        said = {_tag(box): key for box, key in self._last.items()}
         head = memoryview(bytearray(HEAD))
-        return [
-            said[tag]
-            for tag, key in last.items()
-            if tag in said and self.keys.fetch(key, 0, head) and self._events.farewell(head)
-        ]
+        for tag, key in {_tag(key.rpartition("-")[0]): key for key in left}.items():
+            if self.keys.fetch(key, 0, head) and self._events.farewell(head):
+                self._left.add(tag)
+        return [key for box, keys in self._last.items() if _tag(box) in self._left for key in keys]
 
     # -- putting and reading -------------------------------------------------------------------------------------
 
@@ -190,6 +191,8 @@ class PolledStore:
 
     def _on_list(self, answer: Any) -> None:
         self._sought = False
+        if self._closed:
+            return
         if isinstance(answer, ChannelError):
             self._break(answer)
             return
@@ -222,6 +225,8 @@ class PolledStore:
         return thing if self.keys.fetch(one.key, 0, thing) else None
 
     def _on_fetch(self, key: str, answer: Any) -> None:
+        if self._closed:
+            return
         if isinstance(answer, ChannelError):
             self._break(answer)
         elif answer is None:
