@@ -136,30 +136,32 @@ def choose(
 
 
 class Advisor:
-    """What a ``Selector`` asks: the best algorithm by a policy, over the channel that carries the communicator.
+    """What a ``Selector`` asks: the best algorithm by a policy, over what the communicator can use.
 
     Args:
-        policy: one of ``model.policy.POLICIES``. channel: what is known of it.
+        policy: one of ``model.policy.POLICIES``. channel: carries the messages.
+        store: what is known of the store for ``coll.via_store``, if there is one.
         memory: bytes of a function; 0: unknown.
     """
 
-    __slots__ = ("_channel", "_memory", "_policy")
+    __slots__ = ("_channel", "_memory", "_policy", "_store")
 
-    def __init__(self, policy: str, channel: Channel, memory: int = 0) -> None:
+    def __init__(self, policy: str, channel: Channel | None, store: Channel | None = None, memory: int = 0) -> None:
         self._policy = policy
         self._channel = channel
+        self._store = store
         self._memory = memory
 
     def __call__(self, collective: str, size: int, nbytes: int, commutative: bool, rows: Sequence[str]) -> str | None:
         """Return the name of the best of these algorithms; None if none of them has a known cost."""
-        best = choose(
-            collective,
-            size,
-            nbytes,
-            (self._channel,),
-            self._policy,
-            commutative=commutative,
-            memory=self._memory,
-            rows=rows,
-        )
-        return best[1] if best else None
+        known = ALGORITHMS[collective]
+        ways: list[Option] = []
+        for channel, stores in ((self._channel, False), (self._store, True)):
+            if channel is not None:
+                mine = [name for name in rows if bool(known[name].store) is stores]
+                ways += options(
+                    collective, size, nbytes, (channel,), commutative=commutative, memory=self._memory, rows=mine
+                )
+        if not ways:
+            return None
+        return min(ways, key=lambda way: rank(self._policy, way.estimate.seconds, way.price.total)).algorithm

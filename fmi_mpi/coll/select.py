@@ -185,12 +185,12 @@ class Selector:
         store: 1 if they share a store, 2 if it has counters.
         advise: asked before the rules, about collectives whose bytes all ranks know, unless some ranks share a host but
             not all; given the collective, size, bytes, commutativity and the algorithms that apply, it returns one of
-            these, or None for the rules.
+            these, or None for the rules. advised: as ``store``, of what only ``advise`` may choose.
 
     Raises ConfigError if ``forced`` names an unknown collective or algorithm.
     """
 
-    __slots__ = ("_advise", "_board", "_chosen", "_contiguous", "_forced", "_grouped", "_size", "_store")
+    __slots__ = ("_advise", "_advised", "_board", "_chosen", "_contiguous", "_forced", "_grouped", "_size", "_store")
 
     def __init__(
         self,
@@ -200,9 +200,11 @@ class Selector:
         board: bool = False,
         store: int = 0,
         advise: Advise | None = None,
+        advised: int = 0,
     ) -> None:
         self._size = size
         self._advise = advise
+        self._advised = max(store, advised)
         self._store = store
         self._board = board
         starts = sum(1 for rank in range(len(hosts)) if not rank or hosts[rank] != hosts[rank - 1])
@@ -235,7 +237,9 @@ class Selector:
             return forced
         size, bucket = self._size, _bucket(nbytes)
         if self._advise is not None and not self._grouped and collective not in _UNEQUAL:
-            rows = [name for name, row in ALGORITHMS[collective].items() if self._applies(row, commutative)]
+            rows = [
+                name for name, row in ALGORITHMS[collective].items() if self._applies(row, commutative, self._advised)
+            ]
             advised = self._advise(collective, size, 1 << bucket, commutative, rows)
             if advised is not None:
                 return ALGORITHMS[collective][advised]
@@ -246,8 +250,9 @@ class Selector:
                 return row
         raise AssertionError(f"the last rule for {collective} does not apply to everything")
 
-    def _applies(self, row: Algorithm, commutative: bool) -> bool:
-        return row.applies(self._size, commutative, self._grouped, self._contiguous, self._board, self._store)
+    def _applies(self, row: Algorithm, commutative: bool, store: int = -1) -> bool:
+        store = self._store if store < 0 else store
+        return row.applies(self._size, commutative, self._grouped, self._contiguous, self._board, store)
 
 
 @lru_cache(maxsize=256)

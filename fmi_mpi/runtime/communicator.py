@@ -27,7 +27,7 @@ from fmi_mpi.engine.payloads import allocate
 from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.boarding import eligible, opened
 from fmi_mpi.runtime.schedule import COLLECTIVE, Schedule
-from fmi_mpi.runtime.storing import Storage, level
+from fmi_mpi.runtime.storing import Storage, keeper
 
 if TYPE_CHECKING:
     from fmi_mpi.runtime.world import World
@@ -199,28 +199,33 @@ class Communicator:
     def select(self) -> Select:
         """Chooses algorithms for this communicator."""
         if self._selector is None:
-            store = level(self)
-            self._selector = self._choices(False, store)
-            self._undecided = not any(self.hosts) and eligible(self)
-            if store:
-                self.storage = Storage(self)
-            if store or self._undecided:
+            self._selector = self._choices(False)
+            self._undecided = self.storage is None and not any(self.hosts) and eligible(self)
+            if self.storage is not None or self._undecided:
                 self.line = deque()
         if self._undecided and self.number >= _SETTLED:
             return self._select_later
         return self._selector
 
-    def _choices(self, board: bool, store: int = 0) -> Selector:
+    def _choices(self, board: bool) -> Selector:
         """Return who chooses; raises MPIError if ranks would not choose alike."""
         settings = self.world.settings
         pairs = {} if self.info is None else self.info.pairs
         advise: Advise | None = None
-        if self.size > 1 and (settings.policy or POLICY in pairs):
+        policy = self.size > 1 and bool(settings.policy or POLICY in pairs)
+        kept = None if board else keeper(self, pairs.get(CHANNEL, ""), policy)
+        if kept is not None and self.storage is None:
+            self.storage = Storage(self, kept.channel)
+        if policy:
             if settings.policy:
                 self._see_alike()
             hints = self.world.hints(pairs)
-            advise = hints.advisor(hints.channel or self.world.carrier(self.local))
-        return Selector(self.size, self.hosts, settings.algorithms, board, store, advise)
+            carrier = hints.channel or self.world.carrier(self.local)
+            advise = hints.advisor(carrier, "" if kept is None else kept.channel.name)
+        preferred = kept.level if kept is not None and kept.preferred else 0
+        return Selector(
+            self.size, self.hosts, settings.algorithms, board, preferred, advise, 0 if kept is None else kept.level
+        )
 
     def _see_alike(self) -> None:
         """Raise MPIError unless all ranks have the same policy and profile."""
@@ -236,7 +241,9 @@ class Communicator:
     def reconsider(self) -> None:
         """The hints have changed: choose anew."""
         if self._selector is not None:
-            self._selector = self._choices(self.board is not None, level(self))
+            self._selector = self._choices(self.board is not None)
+            if self.storage is not None and self.line is None:
+                self.line = deque()
 
     def _select_later(self, collective: str, nbytes: int = 0, commutative: bool = True) -> Run:
         """Return what opens the board and then runs the algorithm that is chosen with it or without."""

@@ -55,10 +55,11 @@ class Hints:
         text = f"{self.policy}/{self.channel}/{digest}/{_memory() if self.policy else 0}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 2
 
-    def advisor(self, channel: str) -> Advisor | None:
-        """Return who chooses algorithms over a channel; None without a policy, or if the profile does not know it."""
-        known = _profile(self.model).channels.get(channel) if self.policy else None
-        return None if known is None else Advisor(self.policy, known, _memory())
+    def advisor(self, carrier: str, store: str) -> Advisor | None:
+        """Return who chooses algorithms over these channels; None without a policy, or if the profile knows neither."""
+        known = _profile(self.model).channels if self.policy else {}
+        found = known.get(carrier), known.get(store)
+        return Advisor(self.policy, *found, _memory()) if any(found) else None
 
 
 def hints_of(pairs: Mapping[str, str], policy: str, model: str, channels: Sequence[str]) -> Hints:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from fmi_mpi.channels.base import Shelf, Storing
-from fmi_mpi.coll.steps import Count, Errand, Get, Put, Ranks
+from fmi_mpi.coll.steps import NONE, Count, Errand, Get, Put, Ranks
 from fmi_mpi.coll.steps import Schedule as Steps
 from fmi_mpi.coll.via_store.barrier import counted, gathered
 from fmi_mpi.constants import ERR_OTHER, ERR_PROC_FAILED, ERR_TRUNCATE
@@ -24,7 +24,7 @@ from fmi_mpi.constants import ERR_OTHER, ERR_PROC_FAILED, ERR_TRUNCATE
 if TYPE_CHECKING:
     from fmi_mpi.runtime.communicator import Communicator
 
-__all__ = ["Storage", "level"]
+__all__ = ["Keeper", "Storage", "keeper"]
 
 Done = Callable[[int, str], None]
 """Called with an error class, 0 if there is none, and with what went wrong."""
@@ -38,17 +38,42 @@ _FAILED: Final = 254
 """The turn of an object that says that its rank has failed in this collective."""
 
 
-def level(comm: Communicator) -> int:
-    """Return the ``capabilities.store`` of the channel that the communicator's collectives may run over."""
+class Keeper(NamedTuple):
+    """The channel whose shelves a communicator's collectives may use."""
+
+    channel: Storing
+    preferred: bool
+    """It is preferred to messages; otherwise only a policy may choose it."""
+
+    @property
+    def level(self) -> int:
+        """See ``capabilities.store``."""
+        return self.channel.capabilities.store
+
+
+def keeper(comm: Communicator, wanted: str, policy: bool) -> Keeper | None:
+    """Return whose shelves the communicator may use; equal on all ranks.
+
+    Args:
+        wanted: the channel that a hint names, or nothing. policy: there is one.
+    """
     channels = comm.world.channels
-    return channels[0].capabilities.store if comm.remote is None and comm.size > 1 and channels else 0
+    if comm.remote is not None or comm.size == 1 or not channels:
+        return None
+    stores = [
+        channel for channel in channels if channel.capabilities.store and comm.world.common(channel.name, comm.local)
+    ]
+    first = channels[0].name
+    for channel in stores:
+        if channel.name == (wanted or first):
+            return Keeper(cast(Storing, channel), True)
+    return Keeper(cast(Storing, stores[0]), False) if stores and policy and any(comm.hosts) else None
 
 
 class Storage:
-    """The shelf of ``comm``, whose first channel has shelves."""
+    """The shelf of ``comm`` that a channel keeps."""
 
-    def __init__(self, comm: Communicator) -> None:
-        channel = cast(Storing, comm.world.channels[0])
+    def __init__(self, comm: Communicator, channel: Storing) -> None:
         self._comm = comm
         self._shelf: Shelf = channel.shelf(comm.local[0], f"{comm.context:x}", comm.rank)
         self._counts = channel.capabilities.store > 1
@@ -76,7 +101,7 @@ class Storage:
 
     def failed(self, number: int) -> None:
         """Tell those who wait for this rank in a collective that it has failed."""
-        self._shelf.put(number, _FAILED, (), lambda failure: None)
+        self._shelf.put(number, _FAILED, (NONE,), lambda failure: None)
 
     def found(self, number: int, peer: int) -> None:
         """Something of this rank's has been found."""

@@ -163,6 +163,10 @@ class World:
         common = (name for name in self.settings.channels if all(name in record for record in records))
         return next((name for name in common if records and (alone or name != "shm")), "")
 
+    def common(self, channel: str, procs: Sequence[int]) -> bool:
+        """Tell whether all these processes have a channel."""
+        return all(channel in self.router.table()[proc] for proc in procs)
+
     # -- control -------------------------------------------------------------------------------------------------
 
     def _on_control(self) -> None:
