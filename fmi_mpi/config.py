@@ -123,6 +123,7 @@ TABLE: Final = (
     Setting("aws_endpoint_url", "FMI_AWS_ENDPOINT_URL", str, "", "Address of a server that stands for AWS's own; empty: the SDK knows."),
     Setting("policy", "FMI_POLICY", _policy, "", "Choose algorithms by the model: fast, cheap or balanced; unset: by rules."),
     Setting("model", "FMI_MODEL", str, "", "Profile of the model: local, lambda or a path; unset: as calibrated, else local."),
+    Setting("encrypt", "FMI_ENCRYPT", _boolean, False, "Encrypt what the tcp channel sends between hosts (AES-GCM)."),
     Setting("stacks_on_timeout", "FMI_STACKS", _boolean, False, "On SIGUSR1, print the stacks of all threads of a rank."),
 )  # fmt: skip
 _COLLECTIVES: Final = "FMI_COLL_"
@@ -149,6 +150,7 @@ class Settings:
     reconnect: float
     policy: str
     model: str
+    encrypt: bool
     stacks_on_timeout: bool
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:

@@ -125,6 +125,7 @@ SUBJECTS = (
     subject("tcp"),
     between_hosts(FMI_RECONNECT="0"),
     between_hosts("tcp-distant-renewing", FMI_RECONNECT="0.5"),
+    between_hosts("tcp-distant-encrypted", FMI_RECONNECT="0", FMI_ENCRYPT="1"),
     over_relay(),
     *map(over_redis, KINDS),
     over_s3(),

@@ -30,6 +30,7 @@ from fmi_mpi.channels.tcp.connection import Connection
 from fmi_mpi.channels.tcp.greeting import Greeting
 from fmi_mpi.channels.tcp.loop import READ, WRITE, Loop
 from fmi_mpi.channels.tcp.punch import Attempt, Place, listen, read_place
+from fmi_mpi.channels.tcp.sealed import SealedConnection, require
 from fmi_mpi.engine.frames import FrameError
 
 __all__ = ["DistantChannel"]
@@ -68,6 +69,8 @@ class DistantChannel:
     capabilities = Capabilities(latency=3.4e-4, bandwidth=4e8)
 
     def __init__(self, membership: Membership, receiver: Receiver) -> None:
+        if membership.settings.encrypt:
+            require()
         self._job = membership
         self._receiver = receiver
         self._reconnect = membership.settings.reconnect
@@ -208,7 +211,7 @@ class DistantChannel:
 
     def _greet(self, peer: int, epoch: int) -> Greeting:
         job = self._job
-        return Greeting(job.job, job.secret, job.proc, peer, epoch)
+        return Greeting(job.job, job.secret, job.proc, peer, epoch, int(job.settings.encrypt))
 
     def _meet(self, number: int, one: _Peer, epoch: int) -> Attempt:
         """Begin a meeting, instead of the one under way."""
@@ -336,7 +339,11 @@ class DistantChannel:
         ):
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        one.connection = Connection(sock, number)
+        job = self._job
+        if job.settings.encrypt:
+            one.connection = SealedConnection(sock, number, job.secret, greeting.nonces, job.proc)
+        else:
+            one.connection = Connection(sock, number)
         self._loop.watch(sock.fileno(), READ, lambda mask: self._turn(one, mask))
         self._write(one, one.session.greeting(), None)
 

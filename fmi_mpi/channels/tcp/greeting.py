@@ -23,7 +23,7 @@ from fmi_mpi.channels.tcp.handshake import proof
 
 __all__ = ["HELLO_SIZE", "PROBE_SIZE", "Greeting", "GreetingError"]
 
-_HELLO: Final = struct.Struct("<8s16sIII16s")
+_HELLO: Final = struct.Struct("<8s16sIIII16s")
 _MAGIC: Final = b"FMI-MEET"
 _PROOF: Final = 32
 HELLO_SIZE: Final = _HELLO.size
@@ -40,11 +40,12 @@ class Greeting:
     Args:
         job, secret: the job's id and its key. proc: this process.
         peer, epoch: whom to meet and for how manyth time; -1, 0: whoever says hello first.
+        flags: what both ends must have alike.
 
     ``want`` is how many bytes ``feed`` wants next, in all; 0: none. ``out`` holds what is to be sent.
     """
 
-    def __init__(self, job: str, secret: bytes, proc: int, peer: int = -1, epoch: int = 0) -> None:
+    def __init__(self, job: str, secret: bytes, proc: int, peer: int = -1, epoch: int = 0, flags: int = 0) -> None:
         self.peer = peer
         self.epoch = epoch
         self.out = b""
@@ -56,6 +57,7 @@ class Greeting:
         self._job = job
         self._secret = secret
         self._proc = proc
+        self._flags = flags
         self._nonce = os.urandom(16)
         self._stage = "hello"
         if peer >= 0:
@@ -85,17 +87,19 @@ class Greeting:
 
     def _hello(self) -> None:
         digest = hashlib.sha256(self._job.encode()).digest()[:16]
-        self.out += _HELLO.pack(_MAGIC, digest, self._proc, self.peer, self.epoch, self._nonce)
+        self.out += _HELLO.pack(_MAGIC, digest, self._proc, self.peer, self.epoch, self._flags, self._nonce)
 
     def _proof(self, label: bytes, sender: int, receiver: int) -> bytes:
         return proof(self._secret, b"%s %d" % (label, self.epoch), self._job, sender, receiver, self.nonces)
 
     def _on_hello(self, data: bytes) -> None:
-        magic, digest, sender, receiver, epoch, nonce = _HELLO.unpack(data)
+        magic, digest, sender, receiver, epoch, flags, nonce = _HELLO.unpack(data)
         if magic != _MAGIC or digest != hashlib.sha256(self._job.encode()).digest()[:16] or receiver != self._proc:
             raise GreetingError("whoever is there is no peer of this job")
         if sender == self._proc or (self.peer >= 0 and (sender, epoch) != (self.peer, self.epoch)):
             raise GreetingError("another process is there, or from another meeting")
+        if flags != self._flags:
+            raise GreetingError("the other end has FMI_ENCRYPT set otherwise; all ranks must have the same")
         if self.peer < 0:
             self.peer, self.epoch = sender, epoch
             self._hello()
@@ -130,4 +134,4 @@ class Greeting:
         self.ready, self.want = True, 0
 
     def _noise(self, sender: int, receiver: int) -> bytes:
-        return hashlib.shake_128(self._proof(b"noise", sender, receiver)).digest(PROBE_SIZE)
+        return self._proof(b"noise", sender, receiver) * (PROBE_SIZE // _PROOF)
