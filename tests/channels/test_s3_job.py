@@ -77,7 +77,7 @@ def test_a_rank_that_fails_in_a_collective_is_known_to_the_others() -> None:
         "from fmi_mpi import MPI; comm = MPI.COMM_WORLD\n"
         "def spoil(a, b): raise ArithmeticError('spoilt')\n"
         "try: comm.allreduce(1, op=spoil)\n"
-        "except (ArithmeticError, MPI.Exception) as error: print(error, flush=True)\n"
+        "except (ArithmeticError, MPI.Exception) as error: print(error, *getattr(error, '__notes__', ()), flush=True)\n"
         "print(comm.allreduce(1), flush=True)\n"
     )
     done = run(server, server.url("spoilt"), "-c", program, ranks=2)
