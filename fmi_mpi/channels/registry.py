@@ -24,11 +24,12 @@ CHANNELS: Final = {
     "tcp": "fmi_mpi.channels.tcp",
     "redis": "fmi_mpi.channels.redis",
     "s3": "fmi_mpi.channels.s3",
+    "dynamodb": "fmi_mpi.channels.dynamodb",
     "relay": "fmi_mpi.channels.relay",
 }
 """Name -> module that has ``create(membership, receiver) -> Channel``."""
 
-NEEDS: Final[dict[str, tuple[str, ...]]] = {"s3": ("boto3",)}
+NEEDS: Final[dict[str, tuple[str, ...]]] = {"s3": ("boto3",), "dynamodb": ("boto3",)}
 """Name -> packages beyond numpy that the channel loads when it is used."""
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from importlib import import_module
 from typing import cast
 
+from fmi_mpi.channels import dynamodb
 from fmi_mpi.channels.base import Channel, Receiver
 from fmi_mpi.channels.conformance import Subject
 from fmi_mpi.channels.mailbox import MailboxChannel
@@ -16,6 +19,7 @@ from fmi_mpi.channels.tcp import TcpChannel
 from fmi_mpi.channels.tcp.distant import DistantChannel
 from fmi_mpi.config import Settings
 
+from . import dynamodb_server
 from .relays import settling
 from .s3_server import s3_settings, shared_s3
 from .servers import KINDS, shared
@@ -106,6 +110,25 @@ def over_s3() -> Subject:
     return Subject("s3", make, seal_noise, notices=False)
 
 
+@cache
+def _dynamodb(kind: str) -> Settings:
+    """A server of this kind with a table, started on first use."""
+    os.environ.update(dynamodb_server.CREDENTIALS)
+    url = "dynamodb://conformance?patience=2"
+    settings = Settings({"FMI_CHANNELS": url, "FMI_AWS_ENDPOINT_URL": dynamodb_server.shared(kind).endpoint})
+    dynamodb.setup(url, settings)
+    return settings
+
+
+def over_dynamodb(kind: str) -> Subject:
+    """DynamoDB with this kind of server."""
+
+    def make(proc: int, size: int, receiver: Receiver) -> Channel:
+        return create("dynamodb", Membership(proc, size, JOB, SECRET, _dynamodb(kind)), receiver)
+
+    return Subject(f"dynamodb-{kind}", make, seal_noise, notices=False)
+
+
 def over_relay() -> Subject:
     """The relay of a rendezvous service that runs beside the tests; its ends may not even say where they are."""
 
@@ -129,4 +152,5 @@ SUBJECTS = (
     over_relay(),
     *map(over_redis, KINDS),
     over_s3(),
+    over_dynamodb("ministack"),
 )

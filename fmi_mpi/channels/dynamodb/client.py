@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, TypeVar
 
 from fmi_mpi.channels.base import ChannelError
@@ -50,6 +51,14 @@ _REMEDIES: Final = {
     "ValidationException": "if the table has other keys than fmi-mpi setup gives it, name another table",
 }
 _CONDITION: Final = "ConditionalCheckFailedException"
+
+
+@cache
+def _loader() -> Any:
+    """Return what reads the SDK's tables, once for all clients."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
 
 
 class Refused(Exception):
@@ -96,6 +105,7 @@ class Client:
             if self._sdk is None:
                 try:
                     import boto3
+                    import botocore.session
                     from botocore.config import Config
                 except ImportError:
                     raise ChannelError("dynamodb: boto3 is not installed: pip install boto3") from None
@@ -107,7 +117,9 @@ class Client:
                     max_pool_connections=32,
                     tcp_keepalive=True,
                 )
-                session = boto3.session.Session(region_name=table.region or None)
+                core = botocore.session.Session()
+                core.register_component("data_loader", _loader())
+                session = boto3.session.Session(region_name=table.region or None, botocore_session=core)
                 self._sdk = session.client("dynamodb", endpoint_url=table.endpoint or None, config=config)
             return self._sdk
 

@@ -82,7 +82,8 @@ class DynamoKeys:
 
     def __init__(self, table: Table) -> None:
         self.label = table.label
-        self.usage = Units()
+        self.units = Units()
+        self.usage: Usage = self.units
         self._client = Client(table)
         self._table = table.name
         self._ttl = table.ttl
@@ -130,7 +131,7 @@ class DynamoKeys:
             page = [self._found(f"{partition}/{item['k']['S']}", item) for item in items if not self._expired(item)]
             found += page
             self.usage.count("list" if items else "empty", 0, sum(len(one.body or b"") for one in page))
-            self.usage.consume(answer, False)
+            self.units.consume(answer, False)
             if not answer.get("LastEvaluatedKey"):
                 return found
             arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
@@ -250,14 +251,14 @@ class DynamoKeys:
             ReturnConsumedCapacity="TOTAL",
         )
         item: _Item | None = answer.get("Item")
-        self.usage.count("get", 0, len(item["b"]["B"]) if item and "b" in item else 0)
-        self.usage.consume(answer, False)
+        self.usage.count("get" if item else "empty_get", 0, len(item["b"]["B"]) if item and "b" in item else 0)
+        self.units.consume(answer, False)
         return None if not item or self._expired(item) else item
 
     def _write(self, operation: str, written: int, **arguments: Any) -> dict[str, Any]:
         answer = self._client.ask(operation, TableName=self._table, ReturnConsumedCapacity="TOTAL", **arguments)
         self.usage.count("put", written if written <= PIECE else 0)
-        self.usage.consume(answer, True)
+        self.units.consume(answer, True)
         return answer
 
     def _write_batch(self, requests: list[dict[str, Any]], kind: str, written: int) -> None:
@@ -300,7 +301,7 @@ class DynamoKeys:
         def attempt() -> None:
             nonlocal rest
             answer = self._client.once(operation, RequestItems={self._table: rest}, ReturnConsumedCapacity="TOTAL")
-            self.usage.consume(answer, bool(kind))
+            self.units.consume(answer, bool(kind))
             take(answer)
             rest = (answer.get(unprocessed) or {}).get(self._table)
             if rest:

@@ -214,8 +214,8 @@ class PolledStore:
                 self._errands.ask(partial(self._fetch, one), partial(self._on_fetch, one.key))
         shortest = max(_SHORTEST, 0.5 * self._took)
         self._pause = shortest if new else min(max(_GROWTH * self._pause, shortest), _LONGEST)
-        if not new:
-            self._clean()
+        if not new or new[0].body is not None:
+            self._clean()  # the next listing would bring the bodies again
         if self._waiting:
             self._seek()
 

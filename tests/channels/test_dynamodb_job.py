@@ -1,0 +1,69 @@
+"""Whole jobs over DynamoDB: an exchange, a table that is not there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fmi_mpi.channels.dynamodb import DynamoKeys, make_table, parse
+
+from .dynamodb_server import CREDENTIALS, KINDS, shared
+
+ROOT = Path(__file__).resolve().parents[2]
+URL = "dynamodb://job-messages?patience=20"
+
+EXCHANGE = """
+import numpy as np
+from fmi_mpi import MPI
+comm = MPI.COMM_WORLD
+for turn in range(5):
+    data = np.full(120_000, comm.rank + turn, dtype="i8")
+    comm.Allreduce(MPI.IN_PLACE, data)
+    assert (data == sum(range(comm.size)) + comm.size * turn).all(), turn
+    assert comm.allgather((comm.rank, turn)) == [(rank, turn) for rank in range(comm.size)]
+    comm.Barrier()
+    right, left = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+    assert comm.sendrecv(bytes([comm.rank]) * 500_000, right, source=left) == bytes([left]) * 500_000
+print("done", flush=True)
+"""
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("FMI_", "PMI", "OMPI_", "AWS_"))}
+    env |= {**CREDENTIALS, "FMI_AWS_ENDPOINT_URL": shared(KINDS[0]).endpoint, "PYTHONPATH": str(ROOT)}
+    job = [
+        sys.executable,
+        "-m",
+        "fmi_mpi.launch",
+        "-n",
+        "3",
+        "--timeout",
+        "45",
+        "--channels",
+        URL,
+        sys.executable,
+        *words,
+    ]
+    return subprocess.run(job, env=env, cwd=ROOT, capture_output=True, text=True, timeout=100)
+
+
+def test_an_exchange_is_right_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    table = parse(URL, shared(KINDS[0]).endpoint)
+    make_table(table)
+    done = run("-c", EXCHANGE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == "done\n" * 3
+    assert DynamoKeys(table)._client.ask("scan", TableName=table.name)["Items"] == []
+
+
+def test_a_missing_table_ends_the_job() -> None:
+    missing = URL.replace("job-messages", "missing")
+    done = run("-c", f"import os; os.environ['FMI_CHANNELS'] = {missing!r}; from fmi_mpi import MPI")
+    assert done.returncode != 0
+    assert "fmi-mpi setup dynamodb://missing" in done.stderr
