@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -32,7 +34,7 @@ print("done", flush=True)
 """
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
+def run(*words: str, ranks: int = 3) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("FMI_", "PMI", "OMPI_", "AWS_"))}
     env |= {**CREDENTIALS, "FMI_AWS_ENDPOINT_URL": shared(KINDS[0]).endpoint, "PYTHONPATH": str(ROOT)}
     job = [
@@ -40,7 +42,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         "-m",
         "fmi_mpi.launch",
         "-n",
-        "3",
+        str(ranks),
         "--timeout",
         "45",
         "--channels",
@@ -51,15 +53,36 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(job, env=env, cwd=ROOT, capture_output=True, text=True, timeout=100)
 
 
-def test_an_exchange_is_right_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def items(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Any]]:
+    """Make the jobs' table; the fixture is what lists its items."""
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     table = parse(URL, shared(KINDS[0]).endpoint)
     make_table(table)
+    keys = DynamoKeys(table)
+    return lambda: cast(list[Any], keys._client.ask("scan", TableName=table.name)["Items"])
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_collectives_cost_what_the_formulas_say(ranks: int, items: Callable[[], list[Any]]) -> None:
+    done = run(str(Path(__file__).with_name("counted.py")), ranks=ranks)
+    assert done.stdout == "as predicted\n", done.stdout + done.stderr
+    assert items() == []
+
+
+def test_parity_programs(items: Callable[[], list[Any]]) -> None:
+    words = ["-m", "pytest", "compat_tests", "--mpi=fmi_mpi", "-q"]
+    done = run(*words, "-k", "test_collectives_objects.py and (wrong or barrier or arrays)")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert items() == []
+
+
+def test_an_exchange_is_right_and_leaves_nothing_behind(items: Callable[[], list[Any]]) -> None:
     done = run("-c", EXCHANGE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout == "done\n" * 3
-    assert DynamoKeys(table)._client.ask("scan", TableName=table.name)["Items"] == []
+    assert items() == []
 
 
 def test_a_missing_table_ends_the_job() -> None:
