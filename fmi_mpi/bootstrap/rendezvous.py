@@ -24,11 +24,11 @@ from fmi_mpi.bootstrap.session import Session
 from fmi_mpi.config import Settings
 from fmi_mpi.errors import AbortError, BootstrapError
 
-__all__ = ["VARIABLE", "RendezvousBootstrap", "family_of", "join", "reflectors_of", "relay_of"]
+__all__ = ["CLAIMED", "VARIABLE", "RendezvousBootstrap", "family_of", "join", "reflectors_of", "relay_of", "with_rank"]
 
 VARIABLE: Final = "FMI_RENDEZVOUS"
 
-_CLAIMED: Final = "FMI_JOB_CLAIMED"
+CLAIMED: Final = "FMI_JOB_CLAIMED"
 _WHO_TIMEOUT: Final = 5.0
 _NOTED_TIMEOUT: Final = 3.0
 _TRY: Final = 5.0  # seconds for one attempt to reach one address
@@ -38,9 +38,9 @@ _PAUSE: Final = 0.2
 def join(environ: Mapping[str, str]) -> RendezvousBootstrap | None:
     """Claim the rank that ``environ`` names; None in a child of the rank. Raises BootstrapError, ConfigError."""
     where = parse(environ[VARIABLE])
-    identity = local.read_identity(_with_rank(environ), VARIABLE)
+    identity = local.read_identity(with_rank(environ), VARIABLE)
     claim = f"{identity.job}/{identity.rank}"
-    if environ.get(_CLAIMED) == claim:
+    if environ.get(CLAIMED) == claim:
         return None
     bootstrap = RendezvousBootstrap(where, identity)
     try:
@@ -48,11 +48,11 @@ def join(environ: Mapping[str, str]) -> RendezvousBootstrap | None:
     except BaseException:
         bootstrap.close()
         raise
-    os.environ[_CLAIMED] = claim
+    os.environ[CLAIMED] = claim
     return bootstrap
 
 
-def _with_rank(environ: Mapping[str, str]) -> Mapping[str, str]:
+def with_rank(environ: Mapping[str, str]) -> Mapping[str, str]:
     """Return the variables with rank and size of another launcher (mpirun, srun) where they say neither."""
     found = None if local.RANK in environ else identify(environ)
     return {**environ, local.RANK: str(found.rank), local.SIZE: str(found.size)} if found else environ

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from fmi_mpi.bootstrap import discover
 from fmi_mpi.bootstrap.base import Bootstrap, Event, Record
 from fmi_mpi.channels.base import Channel, Publisher, Signalled
 from fmi_mpi.channels.registry import Membership, create
@@ -32,6 +31,7 @@ from fmi_mpi.engine.onesided import OneSided
 from fmi_mpi.errors import MPIError
 from fmi_mpi.runtime.background import Background
 from fmi_mpi.runtime.communicator import Communicator
+from fmi_mpi.runtime.meeting import meet
 from fmi_mpi.runtime.placement import Spreader
 from fmi_mpi.runtime.progress import Progress
 from fmi_mpi.runtime.router import HOST, Router
@@ -70,7 +70,7 @@ class World:
 
     def __init__(self, bootstrap: Bootstrap | None = None, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
-        self.bootstrap = bootstrap or discover(os.environ)
+        self.bootstrap = bootstrap or meet(os.environ)
         identity = self.bootstrap.identity
         self.proc = identity.rank
         self.size = identity.size
