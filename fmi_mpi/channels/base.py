@@ -259,6 +259,8 @@ class Salvage(NamedTuple):
     """Frames that the peer is known to have taken."""
     frames: list[tuple[bytes, Payload, object]]
     """All frames sent after those, as they were given to ``send``; the token is None where its sender has gone on."""
+    begun: tuple[bytes, memoryview, object] | None = None
+    """The header of a frame of the peer that was cut off, and what ``Receiver.begin`` has returned for it: it comes again."""
 
 
 class Salvaging(Channel, Protocol):

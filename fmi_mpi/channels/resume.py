@@ -84,7 +84,7 @@ class Session:
 
     def salvage(self) -> Salvage:
         """Return what another channel needs to go on."""
-        return Salvage(self._received, self._acknowledged, self.unacknowledged())
+        return Salvage(self._received, self._acknowledged, self.unacknowledged(), self._cut_off)
 
     def greeting(self) -> bytes:
         """Return the control frame that must go first on a new connection."""

@@ -219,6 +219,8 @@ class Engine(Links):
             if sequence != lane.received:
                 if sequence > lane.received:
                     matcher.early[peer, sequence] = (bytes(header[:HEADER_SIZE]), bytes(payload))
+                elif self.begun:
+                    self._fill(peer, header, payload)
                 return
             lane.received = sequence + 1
             # The hot path: what `match`, `_owe` and `RecvOp.deliver` do, in line for the common case.
@@ -263,6 +265,8 @@ class Engine(Links):
             receiver = self.named(argument, peer)
             if isinstance(receiver, RecvOp):
                 receiver.deliver(payload, receiver.count)
+            elif self.begun:
+                self._fill(peer, header, payload)
         elif word == REQUEST:
             self._request(peer, flags, source, tag, context, sequence, number, argument, header)
         elif word == CLEAR:
@@ -271,7 +275,7 @@ class Engine(Links):
             acked = self.named(number, peer)
             if isinstance(acked, SendOp):
                 acked.finish()
-        elif word != CREDIT:
+        elif word != CREDIT and not (self.begun and self._fill(peer, header, payload)):
             extension = self.extensions.get(word)
             if extension is None:
                 raise FrameError(
@@ -279,8 +283,19 @@ class Engine(Links):
                 )
             extension.frame(peer, header, payload)
 
+    def _fill(self, peer: int, header: RawHeader, payload: memoryview) -> bool:
+        """Take a frame that had begun on another channel; False if it is none."""
+        begun = self.again(peer, header)
+        if begun is not None:
+            self.link(peer).credit -= unpack_header(header)[3]  # counted when it began
+            begun[0][:] = payload
+            self.end(peer, begun[1])
+        return begun is not None
+
     def begin(self, peer: int, header: RawHeader) -> tuple[memoryview, object]:
         """Take a header whose payload is still to come; see ``channels.base.Receiver``."""
+        if self.begun and (begun := self.again(peer, header)) is not None:
+            return begun
         word, flags, _, credit, source, tag, context, sequence, length, number, argument = unpack_header(header)
         link = self.links.get(peer) or self.link(peer)
         if word != EAGER:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from fmi_mpi.engine.frames import ACK, CREDIT, pack_header
+from fmi_mpi.engine.frames import ACK, CREDIT, HEADER_SIZE, pack_header
 from fmi_mpi.engine.matching import Matcher
 from fmi_mpi.engine.operations import Operation, Payload, SendOp
 
@@ -67,6 +67,7 @@ class Links:
         self.credit = credit
         self.links: dict[int, Link] = {}
         self.numbered: dict[int, Operation] = {}
+        self.begun: dict[int, tuple[bytes, memoryview, object]] = {}
         self.number = 0
         self._debt = credit >> 2  # bytes owed to a peer that are given back without waiting for a message to it
 
@@ -82,6 +83,18 @@ class Links:
         link = self.link(peer)
         if not link.failure:
             link.emit = path
+
+    def resume(self, peer: int, begun: tuple[bytes, memoryview, object]) -> None:
+        """A frame with this header was cut off, for which the rest had been its place: it comes again from its beginning."""
+        self.begun[peer] = begun
+
+    def again(self, peer: int, header: bytes | bytearray | memoryview) -> tuple[memoryview, object] | None:
+        """Return the place of a frame that comes again, once; None if it is another one."""
+        begun = self.begun.get(peer)
+        if begun is None or begun[0] != header[:HEADER_SIZE]:
+            return None
+        del self.begun[peer]
+        return begun[1:]
 
     def number_of(self, op: Operation) -> int:
         """Return a number by which a frame of the operation's peer can name it, once."""

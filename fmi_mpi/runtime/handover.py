@@ -36,6 +36,7 @@ class Handover:
         self.reason = reason
         self.done = False
         self._salvage: Salvage = cast(Salvaging, old).salvage(peer)
+        self.begun = self._salvage.begun
         self._waiting: list[tuple[bytes, Payload, object]] = []
 
     def send(self, peer: int, header: bytes, payload: Payload, token: object) -> bool:

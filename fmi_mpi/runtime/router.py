@@ -39,6 +39,7 @@ class Router:
         routed: told the short path to a peer once its channel is chosen.
         joined: told once when the addresses of all ranks are known.
         sent: told that a frame is out (channels.base.Receiver).
+        resume: told of a frame that was cut off and comes again (engine.links.Links.resume).
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Router:
         routed: Callable[[int, Path], None],
         joined: Callable[[], None],
         sent: Callable[[object], None],
+        resume: Callable[[int, tuple[bytes, memoryview, object]], None],
     ) -> None:
         self.bootstrap = bootstrap
         self.channels = channels
@@ -62,6 +64,7 @@ class Router:
         self._aborted = aborted
         self._routed = routed
         self._joined = joined
+        self._resume = resume
         self._barred: set[tuple[str, int]] = set()
 
     def publish(self, host: str, stamp: int = 0) -> None:
@@ -102,6 +105,8 @@ class Router:
         if not reaching or not hasattr(old, "salvage"):
             return None
         handover = Handover(peer, old, reaching[0], reason)
+        if handover.begun is not None:
+            self._resume(peer, handover.begun)
         self.routes[peer] = handover
         self._routed(peer, partial(handover.send, peer))
         self.handovers.add(handover)

@@ -115,6 +115,7 @@ class World:
             engine.route,
             self._joined,
             engine.sent,
+            engine.resume,
         )
         engine.extend((ROUTE,), self.router.handovers)
         self.router.publish(self._host, self.hints({}).stamp if self.settings.policy else 0)

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmi_mpi.channels.base import Address, Capabilities, Path, Payload, Salvage
+from fmi_mpi.engine.engine import Engine
 from fmi_mpi.engine.frames import CREDIT, DATA, EAGER, ROUTE, FrameError, pack_header, unpack_header
+from fmi_mpi.engine.operations import RecvOp
 from fmi_mpi.runtime.handover import number_of
 from fmi_mpi.runtime.router import Router
 
@@ -85,13 +87,16 @@ class End:
             identity=SimpleNamespace(rank=proc), table=lambda timeout: records, publish=lambda record: None
         )
         self.router = Router(
-            bootstrap, wires, 1.0, self._lost, lambda code: None, self._routed, lambda: None, self.freed
+            bootstrap, wires, 1.0, self._lost, lambda code: None, self._routed, lambda: None, self.freed, self._resume
         )
         for wire in wires:
             wire.end = self
 
     def _lost(self, peer: int, reason: str) -> None:
         self.lost.append(reason)
+
+    def _resume(self, peer: int, begun: tuple[bytes, memoryview, object]) -> None:
+        raise AssertionError("no frame is cut off here")
 
     def _routed(self, peer: int, path: Path) -> None:
         self.path = path
@@ -161,6 +166,37 @@ def test_nothing_is_lost_doubled_or_overtaken(seed: int, frames: int, notices: s
         unknown = [token for _, _, token in new[side].sent if token is not None]
         assert sorted([*ends[side].tokens, *unknown]) == list(range(counts[side]))
         assert not ends[side].lost
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("posted", [True, False], ids=["expected", "unexpected"])
+def test_a_frame_that_was_cut_off_comes_again_into_its_place(whole: bool, posted: bool) -> None:
+    def emit(peer: int, header: bytes, payload: Payload, token: object) -> bool:
+        return True
+
+    engine = Engine(0, emit, 1 << 20, 1 << 20)
+    into = bytearray(100_000)
+    if posted:
+        engine.recv(8, RecvOp(1, 1, 5, memoryview(into)))
+    header = pack_header(EAGER, 0, 1, 7, 1, 5, 8, 0, len(into), 0, 0)
+    before = engine.link(1).credit
+    sink, token = engine.begin(1, header)
+    sink[:10] = b"cut off by"
+    engine.resume(1, (header, sink, token))
+    data = memoryview(bytes(range(100)) * 1000)
+    if whole:
+        engine.frame(1, header, data)
+    else:
+        again, token = engine.begin(1, header)
+        again[:] = data
+        engine.end(1, token)
+    if not posted:
+        op = engine.recv(8, RecvOp(1, 1, 5, memoryview(into)))
+        assert op.done
+    assert into == data
+    assert engine.link(1).credit == before + 7
+    engine.frame(1, header, data)  # a late duplicate is dropped
+    assert engine.matcher(8).find(1, 5) is None
 
 
 def test_without_another_channel_the_peer_is_lost() -> None:
