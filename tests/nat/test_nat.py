@@ -148,3 +148,18 @@ def test_a_job_without_reflector_on_one_network() -> None:
         rig.reflect()
         rig.reflectors = "203.0.113.1:9,203.0.113.1:9"  # nobody there
         check(rig.run(["-c", ALL_TO_ALL]), 3)
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+def test_a_link_cut_for_good_hands_over_to_another_channel() -> None:
+    """Redis is on the bridge itself, which both ends still reach."""
+    with Rig(["independent"] * 2) as rig:
+        rig.reflect()
+        job = rig.run(["-c", STREAM, "10"], {"FMI_RECONNECT": "1"}, channels=f"tcp,{rig.redis()}")
+        assert job.stdout is not None
+        assert [job.stdout.readline() for _ in range(2)] == ["started\n"] * 2
+        rig.link(0, "down")
+        code, out, err = outcome(job)
+        assert code == 0, err
+        assert out.split().count("done") == 2
+        assert err.count("going on over redis") == 2
