@@ -196,6 +196,7 @@ class MailboxChannel:
         return fields is not None and fields[0] == BYE
 
     def broken(self, reason: str) -> None:
+        reason = reason.removeprefix(f"{self.name}: ")
         self._failure = reason
         for peer in range(self._size):
             if peer != self.proc:
