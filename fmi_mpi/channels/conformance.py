@@ -141,9 +141,9 @@ def connected(subject: Subject, size: int) -> Iterator[tuple[list[Channel], list
             channel.close()
 
 
-def pump(channels: Sequence[Channel], until: Callable[[], bool], what: str) -> None:
-    """Poll by turns until a condition holds; ``what`` says what was waited for."""
-    deadline = time.monotonic() + _DEADLINE
+def pump(channels: Sequence[Channel], until: Callable[[], bool], what: str, seconds: float = _DEADLINE) -> None:
+    """Poll by turns until a condition holds, for so many seconds; ``what`` says what was waited for."""
+    deadline = time.monotonic() + seconds
     while not until():
         for channel in channels:
             channel.poll()

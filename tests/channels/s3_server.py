@@ -25,6 +25,7 @@ __all__ = ["BUCKET", "S3Server", "s3_settings", "shared_s3"]
 
 BUCKET = "fmi-test"
 _DEADLINE = 30.0
+_ATTEMPTS = 4
 _PORTS = ("master", "master.port.grpc", "volume", "volume.port.grpc", "filer", "filer.port.grpc", "s3", "s3.port.grpc")
 _ACTIONS = ("Admin", "Read", "Write", "List", "Tagging")
 
@@ -37,7 +38,7 @@ class S3Server:
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="fmi-s3-"))
-        self._ports = {name if "." in name else f"{name}.port": free_port() for name in _PORTS}
+        self._ports: dict[str, int] = {}
         self._owner = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
         users = [
@@ -46,8 +47,22 @@ class S3Server:
         ]
         (self.directory / "users.json").write_text(json.dumps({"identities": users}))
         atexit.register(self.remove)
-        self.start()
+        self._start_somewhere()
         self.client().create_bucket(Bucket=BUCKET)
+
+    def _start_somewhere(self) -> None:
+        """Start on free ports, on others if somebody else has taken one meanwhile."""
+        for attempt in range(_ATTEMPTS):
+            taken: set[int] = set()
+            while len(taken) < len(_PORTS):
+                taken.add(free_port())
+            self._ports = dict(zip((name if "." in name else f"{name}.port" for name in _PORTS), taken))
+            try:
+                self.start()
+                return
+            except AssertionError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
 
     @property
     def endpoint(self) -> str:
