@@ -74,10 +74,8 @@ class DynamoKeys:
     """See ``mailbox.keys.Keys``."""
 
     name = "dynamodb"
-    limit = 64 << 20
     piece = PIECE
     span = _AT_ONCE * PIECE
-    inline = 0
     threads = 8
 
     def __init__(self, table: Table) -> None:

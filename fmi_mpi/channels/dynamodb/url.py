@@ -6,21 +6,19 @@ Rules of this file:
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from typing import Final
+from urllib.parse import urlsplit
 
-from fmi_mpi.config import parse_size, without_password
-from fmi_mpi.errors import ConfigError
+from fmi_mpi.channels.mailbox.options import Options, no_url, read_options
+from fmi_mpi.config import parse_size
 
 __all__ = ["Table", "parse"]
 
 _NAME: Final = re.compile("[A-Za-z0-9_.-]{3,255}")
 _LEAST_TTL: Final = 3600
-_OPTIONS: Final[dict[str, tuple[Callable[[str], Any], Any]]] = {
+_OPTIONS: Final[Options] = {
     "patience": (float, 30.0),
     "ttl": (int, 24 * 3600),
     "window": (parse_size, 8 << 20),
@@ -55,9 +53,7 @@ def parse(url: str, endpoint: str = "") -> Table:
     try:
         return _parse(url, endpoint)
     except ValueError as error:
-        raise ConfigError(
-            f"{without_password(url)!r} is no URL of a DynamoDB table: {error}; write dynamodb://table"
-        ) from None
+        raise no_url(url, "a DynamoDB table", "dynamodb://table", error) from None
 
 
 def _parse(url: str, endpoint: str) -> Table:
@@ -68,12 +64,7 @@ def _parse(url: str, endpoint: str) -> Table:
         )
     if not _NAME.fullmatch(parts.netloc) or parts.path.strip("/"):
         raise ValueError("expecting a table's name, of 3 to 255 letters, digits and _ . -")
-    options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
-    for name in options:
-        if name not in _OPTIONS:
-            near = difflib.get_close_matches(name, _OPTIONS, 1, 0.0)[0]
-            raise ValueError(f"unknown option {name!r}, the nearest known one is {near!r}")
-    values = {name: read(options[name]) if name in options else default for name, (read, default) in _OPTIONS.items()}
+    values = read_options(parts.query, _OPTIONS)
     if values["patience"] <= 0 or values["window"] <= 0:
         raise ValueError("patience and window must be more than 0")
     if values["ttl"] < _LEAST_TTL:

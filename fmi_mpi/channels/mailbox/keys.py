@@ -32,19 +32,16 @@ class Keys(Protocol):
     Keys are printable ASCII, the ones given here; where they lie in the store (bucket, prefix, table) is the store's
     business. A key has no more than 900 characters.
 
-    ``name``: of the channel. ``label``: the store in messages, without secrets. ``limit``: the longest object.
-    ``piece``: how long the objects should be that longer messages are cut into. ``span``: how much one ``fetch`` should
-    ask for at a time; several of them run in parallel. ``inline``: bytes that may rather be part of a key (as base64)
-    than an object's body, because a listing then brings them along; 0 where it brings bodies anyhow. ``threads``: requests
-    that may be under way at a time. ``usage``: what has been asked so far, every request that will be billed once.
+    ``name``: of the channel. ``label``: the store in messages, without secrets. ``piece``: how long the objects should be that
+    longer messages are cut into. ``span``: how much one ``fetch`` should ask for at a time; several of them run in parallel.
+    ``threads``: requests that may be under way at a time. ``usage``: what has been asked so far, every request that will be
+    billed once.
     """
 
     name: str
     label: str
-    limit: int
     piece: int
     span: int
-    inline: int
     threads: int
     usage: Usage
 

@@ -35,10 +35,8 @@ class RedisKeys:
     """
 
     name = "redis"
-    limit = 512 << 20
     piece = 1 << 20
     span = 1 << 20
-    inline = 0
     threads = 1
 
     def __init__(self, server: Server) -> None:

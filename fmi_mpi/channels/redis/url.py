@@ -7,15 +7,13 @@ Rules of this file:
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
+from fmi_mpi.channels.mailbox.options import Options, no_url, read_options
 from fmi_mpi.channels.redis.resp import pack
-from fmi_mpi.config import parse_size, without_password
-from fmi_mpi.errors import ConfigError
+from fmi_mpi.config import parse_size
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -23,12 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["Server", "parse"]
 
 _PORT: Final = 6379
-_NUMBERS: Final[dict[str, tuple[Callable[[str], Any], Any]]] = {
+_NUMBERS: Final[Options] = {
     "patience": (float, 30.0),
     "ttl": (int, 6 * 3600),
     "window": (parse_size, 8 << 20),
 }
-_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
+_FILES: Final[Options] = {
+    "ssl_ca_certs": (str, None),
+    "ssl_certfile": (str, None),
+    "ssl_keyfile": (str, None),
+    "ssl_cert_reqs": (str, "required"),
+}
 
 
 @dataclass
@@ -68,20 +71,13 @@ def parse(url: str) -> Server:
     try:
         return _parse(url)
     except ValueError as error:
-        raise ConfigError(
-            f"{without_password(url)!r} is no URL of a Redis server: {error}; write redis://user:password@host:6379/0"
-        ) from None
+        raise no_url(url, "a Redis server", "redis://user:password@host:6379/0", error) from None
 
 
 def _parse(url: str) -> Server:
     parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
-    known = (*_NUMBERS, *_FILES)
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.0)[0]
-            raise ValueError(f"unknown option {name!r}, the nearest known one is {near!r}")
-    numbers = {name: read(options[name]) if name in options else default for name, (read, default) in _NUMBERS.items()}
+    options = read_options(parts.query, {**_NUMBERS, **_FILES})
+    numbers = {name: options[name] for name in _NUMBERS}
     if min(numbers.values()) <= 0:
         raise ValueError(f"{', '.join(_NUMBERS)} must be more than 0")
     path = parts.path.strip("/")
@@ -96,16 +92,16 @@ def _parse(url: str) -> Server:
     )
 
 
-def _context(options: dict[str, str]) -> SSLContext:
+def _context(options: dict[str, Any]) -> SSLContext:
     import ssl
 
     try:
-        context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-        if "ssl_certfile" in options:
-            context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
+        context = ssl.create_default_context(cafile=options["ssl_ca_certs"])
+        if options["ssl_certfile"] is not None:
+            context.load_cert_chain(options["ssl_certfile"], options["ssl_keyfile"])
     except OSError as error:
         raise ValueError(f"the certificates cannot be read: {error}") from None
-    if options.get("ssl_cert_reqs", "required") == "none":
+    if options["ssl_cert_reqs"] == "none":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

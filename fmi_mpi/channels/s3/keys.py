@@ -18,7 +18,7 @@ from fmi_mpi.channels.base import ChannelError
 from fmi_mpi.channels.mailbox.backoff import Passing
 from fmi_mpi.channels.mailbox.keys import Found
 from fmi_mpi.channels.mailbox.store import Usage
-from fmi_mpi.channels.s3.client import THREADS, Absent, Client, Refused
+from fmi_mpi.channels.s3.client import Absent, Client, Refused
 from fmi_mpi.channels.s3.url import Bucket
 
 __all__ = ["S3Keys"]
@@ -37,11 +37,9 @@ class S3Keys:
     """See ``mailbox.keys.Keys``."""
 
     name = "s3"
-    limit = 5 << 40
     piece = _PIECE
     span = _PIECE
-    inline = 0
-    threads = THREADS
+    threads = 16
 
     def __init__(self, bucket: Bucket) -> None:
         self.label = bucket.label

@@ -6,21 +6,19 @@ Rules of this file:
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Final
+from urllib.parse import unquote, urlsplit
 
-from fmi_mpi.config import parse_size, without_password
-from fmi_mpi.errors import ConfigError
+from fmi_mpi.channels.mailbox.options import Options, no_url, read_options
+from fmi_mpi.config import parse_size
 
 __all__ = ["Bucket", "parse"]
 
 _NAME: Final = re.compile("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX: Final = re.compile("[A-Za-z0-9!_.*'()/=-]{0,100}")
-_OPTIONS: Final[dict[str, tuple[Callable[[str], Any], Any]]] = {
+_OPTIONS: Final[Options] = {
     "patience": (float, 30.0),
     "window": (parse_size, 32 << 20),
     "region": (str, ""),
@@ -59,9 +57,7 @@ def parse(url: str, endpoint: str = "") -> Bucket:
     try:
         return _parse(url, endpoint)
     except ValueError as error:
-        raise ConfigError(
-            f"{without_password(url)!r} is no URL of an S3 bucket: {error}; write s3://bucket/prefix"
-        ) from None
+        raise no_url(url, "an S3 bucket", "s3://bucket/prefix", error) from None
 
 
 def _parse(url: str, endpoint: str) -> Bucket:
@@ -75,12 +71,7 @@ def _parse(url: str, endpoint: str) -> Bucket:
     prefix = unquote(parts.path).strip("/")
     if not _PREFIX.fullmatch(prefix):
         raise ValueError("expecting a prefix of at most 100 letters, digits and !_.*'()/=-")
-    options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
-    for name in options:
-        if name not in _OPTIONS:
-            near = difflib.get_close_matches(name, _OPTIONS, 1, 0.0)[0]
-            raise ValueError(f"unknown option {name!r}, the nearest known one is {near!r}")
-    values = {name: read(options[name]) if name in options else default for name, (read, default) in _OPTIONS.items()}
+    values = read_options(parts.query, _OPTIONS)
     if values["patience"] <= 0 or values["window"] <= 0:
         raise ValueError("patience and window must be more than 0")
     return Bucket(parts.netloc, prefix and prefix + "/", endpoint=endpoint, **values)
