@@ -18,7 +18,8 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from importlib import import_module
+from typing import Final
 
 from fmi_mpi.bootstrap import discover, local
 from fmi_mpi.bootstrap.base import Bootstrap, Event, Identity, Record, Relay
@@ -26,6 +27,7 @@ from fmi_mpi.bootstrap.rendezvous import CLAIMED, VARIABLE, with_rank
 from fmi_mpi.bootstrap.singleton import SingletonBootstrap
 from fmi_mpi.channels.base import ChannelError
 from fmi_mpi.channels.mailbox.keys import Keys
+from fmi_mpi.channels.registry import CHANNELS
 from fmi_mpi.config import Settings, channel_name
 from fmi_mpi.errors import AbortError, BootstrapError
 
@@ -37,6 +39,7 @@ _LONGEST_PAUSE: Final = 1.0
 _NEWS_INTERVAL: Final = 2.0  # seconds between two looks for an abort
 _NAMED: Final = 20
 _STORES: Final = ("redis", "s3", "dynamodb")
+"""Channels whose packages have ``open_keys(url, settings)``."""
 
 
 def meet(environ: Mapping[str, str]) -> Bootstrap:
@@ -60,21 +63,8 @@ def meet(environ: Mapping[str, str]) -> Bootstrap:
 
 def open_keys(url: str, settings: Settings) -> Keys:
     """Return the key store that a URL names; raises ConfigError, ChannelError."""
-    name = channel_name(url)
-    if name == "s3":
-        from fmi_mpi.channels.s3.keys import S3Keys
-        from fmi_mpi.channels.s3.url import parse as parse_s3
-
-        return S3Keys(parse_s3(url, settings.aws_endpoint_url))
-    if name == "dynamodb":
-        from fmi_mpi.channels.dynamodb import DynamoKeys
-        from fmi_mpi.channels.dynamodb import parse as parse_dynamodb
-
-        return cast(Keys, DynamoKeys(parse_dynamodb(url, settings.aws_endpoint_url)))
-    from fmi_mpi.channels.redis.keys import RedisKeys
-    from fmi_mpi.channels.redis.url import parse as parse_redis
-
-    return RedisKeys(parse_redis(url))
+    opened: Keys = import_module(CHANNELS[channel_name(url)]).open_keys(url, settings)
+    return opened
 
 
 class StoreBootstrap:

@@ -14,6 +14,8 @@ from fmi_mpi.channels.conformance import Recorder, header_of
 from fmi_mpi.channels.mailbox import Events, MailboxChannel, Usage
 from fmi_mpi.channels.mailbox.objects import FRAME, HEAD, MORE, Sealer, read_head
 from fmi_mpi.channels.redis.resp import Incomplete, ProtocolError, Push, ReplyError, pack, parse
+from fmi_mpi.channels.registry import Membership
+from fmi_mpi.config import Settings
 
 from .subjects import JOB, SECRET
 
@@ -101,10 +103,8 @@ def job(size: int = 2, patience: float = 1e9) -> tuple[list[MailboxChannel], lis
     stores = [MemoryStore(memory) for _ in range(size)]
     recorders = [Recorder() for _ in range(size)]
     channels = [
-        MailboxChannel(
-            "memory", Capabilities(), stores[proc], proc, size, JOB, SECRET, recorders[proc], WINDOW, patience
-        )
-        for proc in range(size)
+        MailboxChannel("memory", Capabilities(), stores[proc], member, recorders[proc], WINDOW, patience)
+        for proc, member in enumerate(Membership(proc, size, JOB, SECRET, Settings({})) for proc in range(size))
     ]
     addresses = {proc: channel.address() for proc, channel in enumerate(channels)}
     for proc, channel in enumerate(channels):

@@ -7,12 +7,13 @@ from fmi_mpi.channels.dynamodb.keys import DynamoKeys
 from fmi_mpi.channels.dynamodb.setup import make_table
 from fmi_mpi.channels.dynamodb.url import Table, parse
 from fmi_mpi.channels.mailbox import MailboxChannel
+from fmi_mpi.channels.mailbox.keys import Keys
 from fmi_mpi.channels.mailbox.polled import PolledStore
 from fmi_mpi.channels.registry import Membership
 from fmi_mpi.config import Settings
 from fmi_mpi.errors import ConfigError
 
-__all__ = ["DynamoKeys", "Table", "create", "make_table", "parse", "setup"]
+__all__ = ["DynamoKeys", "Table", "create", "make_table", "open_keys", "parse", "setup"]
 
 _CAPABILITIES = Capabilities(store=2, spin=False, latency=1.5e-2, bandwidth=1e7)
 
@@ -28,14 +29,16 @@ def create(membership: Membership, receiver: Receiver) -> Channel:
         "dynamodb",
         _CAPABILITIES,
         PolledStore(DynamoKeys(table)),
-        membership.proc,
-        membership.size,
-        membership.job,
-        membership.secret,
+        membership,
         receiver,
         table.window,
         table.patience,
     )
+
+
+def open_keys(url: str, settings: Settings) -> Keys:
+    """Return the table that a URL names as a store of keys; see ``runtime.meeting``."""
+    return DynamoKeys(parse(url, settings.aws_endpoint_url))
 
 
 def setup(url: str, settings: Settings) -> str:

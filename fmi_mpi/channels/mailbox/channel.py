@@ -22,6 +22,7 @@ from fmi_mpi.channels.mailbox.objects import BYE, HEAD, Sealer, read_head
 from fmi_mpi.channels.mailbox.outbox import Frame, Outbox
 from fmi_mpi.channels.mailbox.shelf import MailboxShelf
 from fmi_mpi.channels.mailbox.store import KeyStore, Store, Usage
+from fmi_mpi.channels.registry import Membership
 from fmi_mpi.engine.frames import FrameError
 
 __all__ = ["MailboxChannel"]
@@ -36,7 +37,7 @@ class MailboxChannel:
     Args:
         name: of the channel. capabilities: what it promises.
         store: where the mailboxes are.
-        proc: this process's number. size: the job's. job: its id. secret: its key.
+        membership: this process's in its job.
         receiver: takes frames and news.
         window: bytes that may lie in the store unread from one process to another.
         patience: seconds after which an object that does not come though later ones have is lost.
@@ -47,28 +48,25 @@ class MailboxChannel:
         name: str,
         capabilities: Capabilities,
         store: Store,
-        proc: int,
-        size: int,
-        job: str,
-        secret: bytes,
+        membership: Membership,
         receiver: Receiver,
         window: int,
         patience: float,
     ) -> None:
         self.name = name
         self.capabilities = capabilities
-        self.proc = proc
+        self.proc = membership.proc
         self.forged = 0
         self._store = store
-        self._size = size
-        self._job = job
-        self._secret = secret
+        self._size = membership.size
+        self._job = membership.job
+        self._secret = membership.secret
         self._receiver = receiver
         self._window = window
         self._patience = patience
-        self._prefix = f"fmi/{{{quote(job, safe='')}}}/"
-        self._box = f"{self._prefix}{proc}/{os.urandom(_NONCE).hex()}"
-        self._own = Sealer(secret, job, self._box)
+        self._prefix = f"fmi/{{{quote(self._job, safe='')}}}/"
+        self._box = f"{self._prefix}{self.proc}/{os.urandom(_NONCE).hex()}"
+        self._own = Sealer(self._secret, self._job, self._box)
         self._opened = False
         self._closed = False
         self._boxes: dict[int, str] = {}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from fmi_mpi.channels.base import Capabilities, Channel, Receiver
 from fmi_mpi.channels.mailbox import MailboxChannel
+from fmi_mpi.channels.mailbox.keys import Keys
+from fmi_mpi.channels.redis.keys import RedisKeys
 from fmi_mpi.channels.redis.store import RedisStore
 from fmi_mpi.channels.redis.url import parse
 from fmi_mpi.channels.registry import Membership
+from fmi_mpi.config import Settings
 
-__all__ = ["RedisStore", "create"]
+__all__ = ["RedisStore", "create", "open_keys"]
 
 _DEFAULT = "redis://127.0.0.1:6379/0"
 _CAPABILITIES = Capabilities(spin=False, latency=4e-5, bandwidth=5e8)
@@ -21,11 +24,13 @@ def create(membership: Membership, receiver: Receiver) -> Channel:
         "redis",
         _CAPABILITIES,
         RedisStore(server),
-        membership.proc,
-        membership.size,
-        membership.job,
-        membership.secret,
+        membership,
         receiver,
         server.window,
         server.patience,
     )
+
+
+def open_keys(url: str, settings: Settings) -> Keys:
+    """Return the server that a URL names as a store of keys; see ``runtime.meeting``."""
+    return RedisKeys(parse(url))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fmi_mpi.channels.base import Capabilities, Channel, Receiver
 from fmi_mpi.channels.mailbox import MailboxChannel
+from fmi_mpi.channels.mailbox.keys import Keys
 from fmi_mpi.channels.mailbox.polled import PolledStore
 from fmi_mpi.channels.registry import Membership
 from fmi_mpi.channels.s3.keys import S3Keys
@@ -12,7 +13,7 @@ from fmi_mpi.channels.s3.url import parse
 from fmi_mpi.config import Settings
 from fmi_mpi.errors import ConfigError
 
-__all__ = ["S3Keys", "create", "setup"]
+__all__ = ["S3Keys", "create", "open_keys", "setup"]
 
 _CAPABILITIES = Capabilities(store=1, spin=False, latency=0.04, bandwidth=5e7)
 
@@ -28,14 +29,16 @@ def create(membership: Membership, receiver: Receiver) -> Channel:
         "s3",
         _CAPABILITIES,
         PolledStore(S3Keys(bucket)),
-        membership.proc,
-        membership.size,
-        membership.job,
-        membership.secret,
+        membership,
         receiver,
         bucket.window,
         bucket.patience,
     )
+
+
+def open_keys(url: str, settings: Settings) -> Keys:
+    """Return the bucket that a URL names as a store of keys; see ``runtime.meeting``."""
+    return S3Keys(parse(url, settings.aws_endpoint_url))
 
 
 def setup(url: str, settings: Settings) -> str:
