@@ -2,8 +2,7 @@
 
 Rules of this file:
 - One parked connection tells who calls; a pair's stream is made on first use by two calls, one from each end.
-- Frames for a peer that has not answered yet wait in order. Small ones are copied before this process sleeps, and their
-  senders go on: the peer may not call MPI for long.
+- Frames for a peer that has not answered yet wait (``channels.waiting``).
 - The parked connection is made again when it breaks. A stream that breaks is a lost peer: what was in the relay is gone.
 """
 
@@ -20,11 +19,11 @@ from fmi_mpi.bootstrap.relaying import CALLER
 from fmi_mpi.channels.base import Address, Capabilities, ChannelError, Path, Payload, Receiver
 from fmi_mpi.channels.relay.line import Denied, Line, addresses_of
 from fmi_mpi.channels.relay.sealed import BUFFER_SIZE, SealedConnection
+from fmi_mpi.channels.waiting import Waiting
 from fmi_mpi.engine.frames import FrameError
 
 __all__ = ["RelayChannel"]
 
-_COPY_LIMIT = 1 << 16
 _ATTEMPTS = 8
 _PAUSE = 1.0  # seconds between attempts to park
 _READ = select.EPOLLIN
@@ -64,8 +63,6 @@ class RelayChannel:
         self._secret = secret
         self._relay = relay
         self._receiver = receiver
-        self._attend = attend
-        self._attended = False
         self._label = f"{relay[0]}:{relay[1]}"
         try:
             self._addresses = addresses_of(relay)
@@ -77,7 +74,7 @@ class RelayChannel:
         self._entries: dict[int, Line | SealedConnection] = {}
         self._lines: dict[int, Line] = {}
         self._connections: dict[int, SealedConnection] = {}
-        self._waiting: dict[int, list[tuple[bytes, Payload, object]]] = {}
+        self._waiting = Waiting(receiver, attend)
         self._writers: set[SealedConnection] = set()
         self._gone: set[int] = set()
         self._callers = b""
@@ -132,7 +129,7 @@ class RelayChannel:
 
     def arm(self) -> bool:
         """Let senders of small frames to peers that have not answered go on; what arrives the kernel shows."""
-        return not (self._waiting and self._release())
+        return not (self._waiting and self._waiting.release())
 
     def disarm(self) -> None:
         pass
@@ -160,31 +157,10 @@ class RelayChannel:
     def _send_later(self, peer: int, header: bytes, payload: Payload, token: object) -> bool:
         if peer in self._gone or self._closed:
             return False
-        self._waiting.setdefault(peer, []).append((header, payload, token))
+        self._waiting.add(peer, header, payload, token)
         if peer not in self._lines:
             self._dial(peer)
         return False
-
-    def _release(self) -> bool:
-        """Copy small frames that wait; True if there were any."""
-        released = []
-        for queue in self._waiting.values():
-            for at, (header, payload, token) in enumerate(queue):
-                views = [payload] if isinstance(payload, memoryview) else payload or ()
-                if token is not None and sum(map(len, views)) <= _COPY_LIMIT:
-                    queue[at] = (header, memoryview(b"".join(views)), None)
-                    released.append(token)
-        if released and not self._attended:
-            self._attended = True
-            self._attend(True)
-        for token in released:
-            self._receiver.sent(token)
-        return bool(released)
-
-    def _unattend(self) -> None:
-        if self._attended and not self.pending():
-            self._attended = False
-            self._attend(False)
 
     # -- lines ---------------------------------------------------------------------------------------------------
 
@@ -246,10 +222,8 @@ class RelayChannel:
         connection = SealedConnection(line.sock, line.peer, *keys)
         self._entries[line.sock.fileno()] = connection
         self._connections[line.peer] = connection
-        for header, payload, token in self._waiting.pop(line.peer, []):
-            if self.send(line.peer, header, payload, token) and token is not None:
-                self._receiver.sent(token)
-        self._unattend()
+        self._waiting.send(line.peer, self.send)
+        self._waiting.settle(self.pending())
 
     def _unregister(self, entry: Line | SealedConnection) -> None:
         self._entries.pop(entry.sock.fileno(), None)
@@ -270,7 +244,7 @@ class RelayChannel:
         if not connection.queue and connection in self._writers:
             self._writers.discard(connection)
             self._epoll.modify(connection.sock, _READ)
-            self._unattend()
+            self._waiting.settle(self.pending())
 
     def _read(self, connection: SealedConnection) -> None:
         try:
@@ -289,8 +263,8 @@ class RelayChannel:
         self._lose(connection.peer, reason)
 
     def _lose(self, peer: int, reason: str) -> None:
-        self._waiting.pop(peer, None)
-        self._unattend()
+        self._waiting.drop(peer)
+        self._waiting.settle(self.pending())
         if peer not in self._gone:
             self._gone.add(peer)
             self._receiver.lost(peer, f"relay: {reason}")

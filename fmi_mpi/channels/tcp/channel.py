@@ -2,9 +2,7 @@
 
 Rules of this file:
 - One listening socket per process, on the loopback address unless the job spans hosts.
-- Frames to a peer that is not connected yet wait in order, and their senders with them, for the peer must be able to
-  read what has been sent without further help from a process that may not call MPI again for long. If the peer does
-  not answer, small frames are copied, their senders go on, and somebody is asked to ``attend`` to this channel.
+- Frames to a peer that is not connected yet wait (``channels.waiting``).
 - When two processes connect to each other at once, the connection that the lower number started is kept.
 - A connection that ends, or whose bytes are not frames, means ``lost``: the peer cannot be trusted or is gone.
 """
@@ -31,6 +29,7 @@ from fmi_mpi.channels.tcp.handshake import (
     proof,
     read_hello,
 )
+from fmi_mpi.channels.waiting import Waiting
 from fmi_mpi.engine.frames import FrameError
 
 __all__ = ["TcpChannel"]
@@ -38,7 +37,6 @@ __all__ = ["TcpChannel"]
 _BUFFER = 1 << 18
 _SOCKET_BUFFER = 1 << 22
 _BACKLOG = 1024
-_COPY_LIMIT = 1 << 16
 _DIALS = 8
 _STRANGERS = 64
 """Polls between looks at the listening socket while nobody is connecting."""
@@ -113,8 +111,6 @@ class TcpChannel:
         self._secret = secret
         self._receiver = receiver
         self._host = host
-        self._attend = attend
-        self._attended = False
         self._listener: socket.socket | None = None
         self._epoll = select.epoll()
         self._few = select.poll()
@@ -122,7 +118,7 @@ class TcpChannel:
         self._buffer = memoryview(bytearray(_BUFFER))
         self._peers: dict[int, Address] = {}
         self._connections: dict[int, Connection] = {}
-        self._waiting: dict[int, list[tuple[bytes, Payload, object]]] = {}
+        self._waiting = Waiting(receiver, attend)
         self._by_fd: dict[int, Connection | _Handshake | None] = {}
         self._writers: set[Connection] = set()
         self._armed = False
@@ -189,7 +185,7 @@ class TcpChannel:
 
     def arm(self) -> bool:
         """Ask to be woken when there is room again; what has arrived the kernel keeps readable."""
-        if self._waiting and self._release():
+        if self._waiting and self._waiting.release():
             return False
         self._armed = True
         for connection in self._writers:
@@ -251,34 +247,9 @@ class TcpChannel:
         """Queue a frame for a peer that is not connected yet, and start connecting."""
         if peer in self._gone:
             return False
-        first = peer not in self._waiting
-        queue = self._waiting.setdefault(peer, [])
-        queue.append((header, payload, token))
-        if first and not self._is_coming(peer):
+        if self._waiting.add(peer, header, payload, token) and not self._is_coming(peer):
             self._dial(peer)
         return False
-
-    def _release(self) -> bool:
-        """Let senders of small frames to peers that are not connected go on; True if there were any."""
-        released = []
-        for queue in self._waiting.values():
-            for at, (header, payload, token) in enumerate(queue):
-                views = [payload] if isinstance(payload, memoryview) else payload or ()
-                if token is not None and sum(map(len, views)) <= _COPY_LIMIT:
-                    queue[at] = (header, memoryview(b"".join(views)), None)
-                    released.append(token)
-        if released and not self._attended:
-            self._attended = True
-            self._attend(True)
-        for token in released:
-            self._receiver.sent(token)
-        return bool(released)
-
-    def _unattend(self) -> None:
-        """What waited is out, or lost."""
-        if self._attended and not self.pending():
-            self._attended = False
-            self._attend(False)
 
     def _dial(self, peer: int) -> None:
         address = self._peers.get(peer)
@@ -385,10 +356,8 @@ class TcpChannel:
         self._connections[peer] = connection
         self._few.register(sock, select.POLLIN)
         self._take_stock()
-        for header, payload, token in self._waiting.pop(peer, []):
-            if self.send(peer, header, payload, token) and token is not None:
-                self._receiver.sent(token)
-        self._unattend()
+        self._waiting.send(peer, self.send)
+        self._waiting.settle(self.pending())
 
     def _write(self) -> bool:
         """Go on with what is queued; asking the kernel each time is faster than waiting until a third is free."""
@@ -404,7 +373,7 @@ class TcpChannel:
                     self._writers.discard(connection)
                     if self._armed:
                         self._epoll.modify(connection.sock, _READ)
-                    self._unattend()
+                    self._waiting.settle(self.pending())
         return moved
 
     def _read(self, connection: Connection) -> None:
@@ -424,8 +393,8 @@ class TcpChannel:
         self._lose(connection.peer, reason)
 
     def _lose(self, peer: int, reason: str) -> None:
-        self._waiting.pop(peer, None)
-        self._unattend()
+        self._waiting.drop(peer)
+        self._waiting.settle(self.pending())
         if peer not in self._gone:
             self._gone.add(peer)
             self._receiver.lost(peer, f"tcp: {reason}")

@@ -13,19 +13,17 @@ Rules of this file:
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import struct
 from typing import Final
 
-from fmi_mpi.channels.tcp.handshake import proof
+from fmi_mpi.channels.tcp.handshake import NONCE_SIZE, PROOF_SIZE, job_digest, proof
 
 __all__ = ["HELLO_SIZE", "PROBE_SIZE", "Greeting", "GreetingError"]
 
 _HELLO: Final = struct.Struct("<8s16sIIII16s")
 _MAGIC: Final = b"FMI-MEET"
-_PROOF: Final = 32
 HELLO_SIZE: Final = _HELLO.size
 PROBE_SIZE: Final = 1 << 17
 
@@ -58,7 +56,7 @@ class Greeting:
         self._secret = secret
         self._proc = proc
         self._flags = flags
-        self._nonce = os.urandom(16)
+        self._nonce = os.urandom(NONCE_SIZE)
         self._stage = "hello"
         if peer >= 0:
             self._hello()
@@ -86,15 +84,16 @@ class Greeting:
         self._choose(probe)
 
     def _hello(self) -> None:
-        digest = hashlib.sha256(self._job.encode()).digest()[:16]
-        self.out += _HELLO.pack(_MAGIC, digest, self._proc, self.peer, self.epoch, self._flags, self._nonce)
+        self.out += _HELLO.pack(
+            _MAGIC, job_digest(self._job), self._proc, self.peer, self.epoch, self._flags, self._nonce
+        )
 
     def _proof(self, label: bytes, sender: int, receiver: int) -> bytes:
         return proof(self._secret, b"%s %d" % (label, self.epoch), self._job, sender, receiver, self.nonces)
 
     def _on_hello(self, data: bytes) -> None:
         magic, digest, sender, receiver, epoch, flags, nonce = _HELLO.unpack(data)
-        if magic != _MAGIC or digest != hashlib.sha256(self._job.encode()).digest()[:16] or receiver != self._proc:
+        if magic != _MAGIC or digest != job_digest(self._job) or receiver != self._proc:
             raise GreetingError("whoever is there is no peer of this job")
         if sender == self._proc or (self.peer >= 0 and (sender, epoch) != (self.peer, self.epoch)):
             raise GreetingError("another process is there, or from another meeting")
@@ -105,13 +104,13 @@ class Greeting:
             self._hello()
         self.nonces = self._nonce + nonce if self._proc < sender else nonce + self._nonce
         self.out += self._proof(b"meet", self._proc, self.peer)
-        self._stage, self.want = "proof", _PROOF
+        self._stage, self.want = "proof", PROOF_SIZE
 
     def _on_proof(self, data: bytes) -> None:
         if not hmac.compare_digest(data, self._proof(b"meet", self.peer, self._proc)):
             raise GreetingError("the other end does not know the job's key")
         self.proved = True
-        self._stage, self.want = "choice", 0 if self.decides else _PROOF
+        self._stage, self.want = "choice", 0 if self.decides else PROOF_SIZE
 
     def _on_choice(self, data: bytes) -> None:
         if hmac.compare_digest(data, self._proof(b"use", self.peer, self._proc)):
@@ -134,4 +133,4 @@ class Greeting:
         self.ready, self.want = True, 0
 
     def _noise(self, sender: int, receiver: int) -> bytes:
-        return self._proof(b"noise", sender, receiver) * (PROBE_SIZE // _PROOF)
+        return self._proof(b"noise", sender, receiver) * (PROBE_SIZE // PROOF_SIZE)

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import struct
 
-__all__ = ["CHALLENGE_SIZE", "HELLO_SIZE", "NONCE_SIZE", "PROOF_SIZE", "hello", "proof", "read_hello"]
+__all__ = ["CHALLENGE_SIZE", "HELLO_SIZE", "NONCE_SIZE", "PROOF_SIZE", "hello", "job_digest", "proof", "read_hello"]
 
 NONCE_SIZE = 16
 PROOF_SIZE = 32
@@ -24,19 +24,20 @@ HELLO_SIZE = _HELLO.size
 CHALLENGE_SIZE = NONCE_SIZE + PROOF_SIZE
 
 
-def _job_digest(job: str) -> bytes:
+def job_digest(job: str) -> bytes:
+    """Return what stands for a job's id in a hello."""
     return hashlib.sha256(job.encode()).digest()[:16]
 
 
 def hello(job: str, proc: int, peer: int, nonce: bytes) -> bytes:
     """Return the first message of the connecting process ``proc`` to ``peer``."""
-    return _HELLO.pack(_MAGIC, _job_digest(job), proc, peer, nonce)
+    return _HELLO.pack(_MAGIC, job_digest(job), proc, peer, nonce)
 
 
 def read_hello(data: bytes, job: str, proc: int) -> tuple[int, bytes] | None:
     """Return (process number, nonce) of a hello meant for this job and process, else None."""
     magic, digest, sender, receiver, nonce = _HELLO.unpack(data)
-    if magic != _MAGIC or digest != _job_digest(job) or receiver != proc or sender == proc:
+    if magic != _MAGIC or digest != job_digest(job) or receiver != proc or sender == proc:
         return None
     return sender, nonce
 
