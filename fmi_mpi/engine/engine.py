@@ -31,24 +31,10 @@ from fmi_mpi.engine.frames import (
 )
 from fmi_mpi.engine.links import Emit, Lane, Link, Links
 from fmi_mpi.engine.matching import Matcher
-from fmi_mpi.engine.operations import SENT, Message, Payload, RecvOp, SendOp
+from fmi_mpi.engine.operations import SENT, Fill, Message, Payload, RecvOp, SendOp
 from fmi_mpi.engine.payloads import allocate, first_bytes, joined
 
 __all__ = ["Engine"]
-
-
-class _Fill:
-    """An eager message whose payload arrives in memory of its own: it has a header, a message or a receive."""
-
-    __slots__ = ("header", "message", "op", "sink")
-
-    def __init__(
-        self, sink: memoryview, header: bytes | None = None, message: Message | None = None, op: RecvOp | None = None
-    ) -> None:
-        self.sink = sink
-        self.header = header
-        self.message = message
-        self.op = op
 
 
 class Engine(Links):
@@ -322,7 +308,7 @@ class Engine(Links):
             message.arriving = True
             message.data = sink = allocate(length)
             matcher.keep(message)
-            token: object = _Fill(sink, message=message)
+            token: object = Fill(sink, message=message)
         else:
             op.source = source
             op.tag = tag
@@ -336,16 +322,16 @@ class Engine(Links):
                 op.buffer = op.data = sink = allocate(length)
             elif length > len(buffer):
                 sink = allocate(length)
-                token = _Fill(sink, op=op)
+                token = Fill(sink, op=op)
             else:
                 sink = buffer if length == len(buffer) else buffer[:length]
         if matcher.early:
             self._replay(lane, peer)
         return sink, token
 
-    def _begin_early(self, header: RawHeader, length: int) -> tuple[memoryview, _Fill]:
+    def _begin_early(self, header: RawHeader, length: int) -> tuple[memoryview, Fill]:
         """Return memory for a message that came too early, or again; its header is looked at when it is complete."""
-        fill = _Fill(allocate(length), header=bytes(header[:HEADER_SIZE]))
+        fill = Fill(allocate(length), header=bytes(header[:HEADER_SIZE]))
         return fill.sink, fill
 
     def _begin_other(
@@ -373,7 +359,7 @@ class Engine(Links):
             token.done = True
             if token.watcher is not None:
                 token.watcher.completed(token)
-        elif type(token) is _Fill:
+        elif type(token) is Fill:
             if token.header is not None:
                 self.frame(peer, token.header, token.sink)
             elif token.op is not None:

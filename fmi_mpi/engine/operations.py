@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, ERR_PROC_FAILED, ERR_TRUNCATE, SUCCESS
 from fmi_mpi.errors import MPIError
 
-__all__ = ["SENT", "Message", "Operation", "Payload", "RecvOp", "SendOp", "Watcher"]
+__all__ = ["SENT", "Fill", "Message", "Operation", "Payload", "RecvOp", "SendOp", "Watcher"]
 
 Payload = memoryview | Sequence[memoryview] | None
 
@@ -180,3 +180,17 @@ class Message:
         self.data: memoryview | None = None
         self.sender: SendOp | None = None
         self.receiver: RecvOp | None = None
+
+
+class Fill:
+    """An eager message whose payload arrives in memory of its own: it has a header, a message or a receive."""
+
+    __slots__ = ("header", "message", "op", "sink")
+
+    def __init__(
+        self, sink: memoryview, header: bytes | None = None, message: Message | None = None, op: RecvOp | None = None
+    ) -> None:
+        self.sink = sink
+        self.header = header
+        self.message = message
+        self.op = op

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
@@ -121,7 +122,7 @@ class Storage:
         self._leads[peer, turn] = 0.0 if waited < self._shelf.latency else 0.7 * (0.5 * known + 0.5 * waited)
 
 
-class _Look:
+class _Look(ABC):
     """Something that is looked for until it is there.
 
     Args:
@@ -135,9 +136,9 @@ class _Look:
         self.start = time.monotonic()
         self.pause = 0.5 * storage._shelf.latency
 
+    @abstractmethod
     def look(self) -> None:
         """Ask the store."""
-        raise NotImplementedError
 
     def again(self) -> None:
         """Ask later."""

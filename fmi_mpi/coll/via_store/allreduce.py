@@ -11,6 +11,7 @@ from fmi_mpi.coll.cost import FREE, Requests
 from fmi_mpi.coll.schedules import bounds
 from fmi_mpi.coll.steps import Errand, Errands, Get, Kernel, Put, Ranks, Schedule
 from fmi_mpi.coll.via_store.folding import fold_got
+from fmi_mpi.coll.via_store.reduce_scatter import via_store as reduce_scatter
 
 
 def through_root(ranks: Ranks, send: memoryview, recv: memoryview, kernel: Kernel) -> Schedule[None]:
@@ -35,32 +36,20 @@ def direct(ranks: Ranks, send: memoryview, recv: memoryview, kernel: Kernel) -> 
 
 def by_parts(ranks: Ranks, send: memoryview, recv: memoryview, kernel: Kernel) -> Schedule[None]:
     """Each rank gets and reduces one part, and puts it: no rank moves more than twice the buffer."""
-    size, rank = ranks.size, ranks.rank
-    cut = bounds(len(send), size, kernel.granule)
-    blocks = [send[cut[peer] : cut[peer + 1]] for peer in range(size)]
-    others = [peer for peer in range(size) if peer != rank]
-    own = blocks[rank]
-    if size > 1 and send:
-        yield Errands(Put(*(blocks[peer] for peer in others)))
-    part = memoryview(bytearray(len(own)))
-    if own:
-        gets = {}
-        for peer in others:
-            before = cut[rank] - (len(blocks[peer]) if peer < rank else 0)
-            gets[peer] = Get(peer, None, len(own), rank - (rank > peer), before)
-        if gets:
-            yield Errands(*gets.values())
-        part[:] = own if rank == size - 1 else gets[size - 1].data
-        for peer in range(size - 2, -1, -1):
-            kernel(own if peer == rank else gets[peer].data, part)
-    if size > 1:
-        errands: list[Errand] = [
-            Get(peer, recv[cut[peer] : cut[peer + 1]], turn=1) for peer in others if cut[peer] < cut[peer + 1]
-        ]
-        if own:
-            errands.append(Put(part))
-        if errands:
-            yield Errands(*errands)
+    size, rank, nbytes = ranks.size, ranks.rank, len(send)
+    cut = bounds(nbytes, size, kernel.granule)
+    counts = tuple(cut[peer + 1] - cut[peer] for peer in range(size))
+    part = memoryview(bytearray(counts[rank]))
+    yield from reduce_scatter(ranks, send, part, counts, kernel)
+    errands: list[Errand] = []
+    for peer in range(size):
+        if peer != rank and counts[peer]:
+            turn = int(counts[peer] < nbytes)  # who reduces everything has put nothing before
+            errands.append(Get(peer, recv[cut[peer] : cut[peer + 1]], turn=turn))
+    if size > 1 and part:
+        errands.append(Put(part))
+    if errands:
+        yield Errands(*errands)
     recv[cut[rank] : cut[rank + 1]] = part
 
 

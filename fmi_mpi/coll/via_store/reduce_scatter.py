@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from fmi_mpi.coll.cost import FREE, Requests
 from fmi_mpi.coll.schedules import offsets
-from fmi_mpi.coll.steps import Errand, Errands, Get, Kernel, Put, Ranks, Schedule
+from fmi_mpi.coll.steps import Errands, Get, Kernel, Put, Ranks, Schedule
+from fmi_mpi.coll.via_store.folding import fold_got
 
 
 def via_store(
@@ -19,24 +20,19 @@ def via_store(
     size, rank = ranks.size, ranks.rank
     start = offsets(counts)
     own = send[start[rank] : start[rank + 1]]
-    gets: dict[int, Get] = {}
-    for peer in range(size):
-        if own and peer != rank:
-            before = start[rank] - (counts[peer] if peer < rank else 0)
-            gets[peer] = Get(peer, None, len(own), rank - (rank > peer), before)
-    errands: list[Errand] = list(gets.values())
+    put = None
     if len(own) < len(send):
-        errands.append(Put(*(send[start[peer] : start[peer + 1]] for peer in range(size) if peer != rank)))
-    if errands:
-        yield Errands(*errands)
+        put = Put(*(send[start[peer] : start[peer + 1]] for peer in range(size) if peer != rank))
+
+    def part(peer: int) -> Get:
+        """Return what gets this rank's block of a peer's object, in which the peer's own one is left out."""
+        before = start[rank] - (counts[peer] if peer < rank else 0)
+        return Get(peer, None, len(own), rank - (rank > peer), before)
+
     if own:
-        total = own if rank == size - 1 else gets[size - 1].data
-        for peer in range(size - 2, -1, -1):
-            if total is own:
-                recv[:] = own
-                total = recv
-            kernel(own if peer == rank else gets[peer].data, total)
-        recv[:] = total
+        yield from fold_got(rank, range(size), own, recv, kernel, put, part)
+    elif put is not None:
+        yield Errands(put)
 
 
 def cost(size: int, nbytes: int) -> Requests:

@@ -75,11 +75,6 @@ def direct_cost(size: int, nbytes: int) -> Requests:
     return Requests(others, pairs, 0, others * nbytes, pairs * nbytes, 2, others * nbytes, others)
 
 
-def exclusive_cost(size: int, nbytes: int) -> Requests:
-    """As the inclusive scan."""
-    return direct_cost(size, nbytes)
-
-
 def chain_cost(size: int, nbytes: int) -> Requests:
     """One put and one get after another."""
     if not nbytes or size == 1:
@@ -88,6 +83,5 @@ def chain_cost(size: int, nbytes: int) -> Requests:
     return Requests(others, others, 0, others * nbytes, others * nbytes, 2 * others, nbytes, 2 if size > 2 else 1)
 
 
-def exclusive_chain_cost(size: int, nbytes: int) -> Requests:
-    """As the inclusive scan."""
-    return chain_cost(size, nbytes)
+exclusive_cost = direct_cost
+exclusive_chain_cost = chain_cost
