@@ -22,12 +22,11 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from fmi_mpi.channels.base import Channel, Payload, Receiver
-from fmi_mpi.engine.frames import EAGER, KINDS, FrameError, pack_header, unpack_header
+from fmi_mpi.channels.recorder import Recorder, bytes_of, header_of
 
 __all__ = ["CHECKS", "Recorder", "Subject", "connected", "header_of", "pump"]
 
 _DEADLINE: Final = 20.0  # seconds
-_LONGEST: Final = 1 << 26
 _SEEDS: Final = 40
 _FEW_SEEDS: Final = 6
 _TRIPS: Final = 5
@@ -54,65 +53,6 @@ class Subject:
     notices: bool = True
 
 
-class Recorder:
-    """A receiver that keeps what it is told.
-
-    ``frames``: (peer, number, payload) of each, when complete. ``freed``: numbers of frames sent from here whose
-    memory is free. ``gone``: (peer, reason) of each loss. ``on_frame`` and ``on_freed`` are called besides.
-    """
-
-    def __init__(self) -> None:
-        self.frames: list[tuple[int, int, bytes]] = []
-        self.freed: list[int] = []
-        self.gone: list[tuple[int, str]] = []
-        self.on_frame: Callable[[int, int], None] = lambda peer, number: None
-        self.on_freed: Callable[[int], None] = lambda number: None
-
-    def frame(self, peer: int, header: bytes | bytearray | memoryview, payload: memoryview) -> None:
-        number, length = self._read(peer, header)
-        assert length == len(payload), f"a header says {length} bytes, the payload has {len(payload)}"
-        self._keep(peer, number, payload)
-
-    def begin(self, peer: int, header: bytes | bytearray | memoryview) -> tuple[memoryview, object]:
-        number, length = self._read(peer, header)
-        sink = memoryview(bytearray(length))
-        return sink, (number, sink)
-
-    def end(self, peer: int, token: object) -> None:
-        assert isinstance(token, tuple)
-        self._keep(peer, *token)
-
-    def sent(self, token: object) -> None:
-        assert isinstance(token, int)
-        assert token not in self.freed, "a send completed twice"
-        self.freed.append(token)
-        self.on_freed(token)
-
-    def lost(self, peer: int, reason: str) -> None:
-        assert reason, "a loss without a reason"
-        self.gone.append((peer, reason))
-
-    def _read(self, peer: int, header: bytes | bytearray | memoryview) -> tuple[int, int]:
-        fields = unpack_header(header)
-        if fields[0] not in KINDS or fields[8] > _LONGEST:
-            raise FrameError("not a frame")
-        assert all(peer != other for other, _ in self.gone), "a frame came after the peer was lost"
-        return fields[7], fields[8]
-
-    def _keep(self, peer: int, number: int, payload: memoryview) -> None:
-        self.frames.append((peer, number, bytes(payload)))
-        self.on_frame(peer, number)
-
-
-def header_of(number: int, length: int) -> bytes:
-    """Return a header for a payload of ``length`` bytes that a ``Recorder`` will call ``number``."""
-    return pack_header(EAGER, 0, 0, 0, 0, 0, 0, number, length, 0, 0)
-
-
-def _bytes(number: int, length: int) -> memoryview:
-    return memoryview(bytearray(random.Random(number).randbytes(length)))
-
-
 def _send(channel: Channel, recorder: Recorder, peer: int, number: int, payload: Payload) -> None:
     """Send a frame; when its memory is free, the sender's recorder knows."""
     views = [] if payload is None else [payload] if isinstance(payload, memoryview) else payload
@@ -121,7 +61,7 @@ def _send(channel: Channel, recorder: Recorder, peer: int, number: int, payload:
 
 
 def _intact(recorder: Recorder) -> bool:
-    return all(payload == bytes(_bytes(number, len(payload))) for _, number, payload in recorder.frames)
+    return all(payload == bytes(bytes_of(number, len(payload))) for _, number, payload in recorder.frames)
 
 
 @contextmanager
@@ -188,10 +128,10 @@ def check_two_ends(subject: Subject) -> None:
     """A frame arrives whole at the other end, from the right peer, in both directions."""
     with connected(subject, 2) as (channels, recorders):
         for proc in (0, 1):
-            _send(channels[proc], recorders[proc], 1 - proc, proc, _bytes(proc, 100))
+            _send(channels[proc], recorders[proc], 1 - proc, proc, bytes_of(proc, 100))
         pump(channels, lambda: all(recorder.frames for recorder in recorders), "a frame at each end")
         for proc in (0, 1):
-            assert recorders[proc].frames == [(1 - proc, 1 - proc, bytes(_bytes(1 - proc, 100)))]
+            assert recorders[proc].frames == [(1 - proc, 1 - proc, bytes(bytes_of(1 - proc, 100)))]
             assert recorders[proc].gone == []
 
 
@@ -200,7 +140,7 @@ def check_sizes(subject: Subject) -> None:
     with connected(subject, 2) as (channels, recorders):
         sender, receiver = recorders
         for number, size in enumerate(_SIZES * 2):  # the second time the peers know each other well
-            _send(channels[0], sender, 1, number, _bytes(number, size) if size else None)
+            _send(channels[0], sender, 1, number, bytes_of(number, size) if size else None)
         count = 2 * len(_SIZES)
         pump(channels, lambda: len(receiver.frames) == count == len(sender.freed), "all sizes")
         assert [(number, len(payload)) for _, number, payload in receiver.frames] == list(enumerate(_SIZES * 2))
@@ -217,7 +157,7 @@ def check_order(subject: Subject) -> None:
         count = 400
         for number in range(count):
             size = dice.choice((0, 8, 200, 5000, 70_000, 400_000 if number % 10 == 0 else 1))
-            _send(channels[0], sender, 1, number, _bytes(number, size))
+            _send(channels[0], sender, 1, number, bytes_of(number, size))
             for channel in channels:
                 if dice.random() < 0.4:
                     channel.poll()
@@ -228,7 +168,7 @@ def check_order(subject: Subject) -> None:
 
 def check_gather(subject: Subject) -> None:
     """A payload in several views arrives as their concatenation: empty, tiny, large, read-only, very many."""
-    whole = bytes(_bytes(7, 3_000_000))
+    whole = bytes(bytes_of(7, 3_000_000))
     cuts = (
         [whole[:3], b"", whole[3:50]],
         [whole[:100_000]],
@@ -250,7 +190,7 @@ def check_memory_is_free(subject: Subject) -> None:
     with connected(subject, 2) as (channels, recorders):
         sender, receiver = recorders
         sizes = (10, 5000, 65_536, 200_000, 2_000_000) * 4
-        memories = [_bytes(number, size) for number, size in enumerate(sizes)]
+        memories = [bytes_of(number, size) for number, size in enumerate(sizes)]
 
         def overwrite(number: int) -> None:
             memories[number][:] = bytes(sizes[number])
@@ -269,7 +209,7 @@ def check_clogged_pair(subject: Subject) -> None:
         for number in range(count):
             for proc in (0, 1):
                 size = 60_000 if number % 3 else 700_000
-                _send(channels[proc], recorders[proc], 1 - proc, number, _bytes(number, size))
+                _send(channels[proc], recorders[proc], 1 - proc, number, bytes_of(number, size))
         assert all(channel.pending() for channel in channels), "33 MB are under way and nothing waits"
         pump(channels, lambda: all(len(recorder.frames) == count for recorder in recorders), "the pair to come free")
         pump(channels, lambda: all(len(recorder.freed) == count for recorder in recorders), "all sends to complete")
@@ -282,7 +222,7 @@ def check_clogged_pair(subject: Subject) -> None:
 def check_replies(subject: Subject) -> None:
     """A receiver may send from within its callbacks."""
     rounds = 60
-    payload = _bytes(0, 3000)
+    payload = bytes_of(0, 3000)
     with connected(subject, 3) as (channels, recorders):
 
         def replier(proc: int) -> Callable[[int, int], None]:
@@ -306,7 +246,7 @@ def check_all_to_all(subject: Subject) -> None:
     with connected(subject, size) as (channels, recorders):
         for source, target in pairs:
             number = source * size + target
-            _send(channels[source], recorders[source], target, number, _bytes(number, 1000 * target))
+            _send(channels[source], recorders[source], target, number, bytes_of(number, 1000 * target))
         pump(channels, lambda: sum(len(recorder.frames) for recorder in recorders) == len(pairs), "all frames")
         for target, recorder in enumerate(recorders):
             arrived = sorted((source, number) for source, number, _ in recorder.frames)
@@ -320,7 +260,7 @@ def check_wake_up(subject: Subject) -> None:
         sizes = (8, 8, 100_000, 2_000_000)
         for number, size in enumerate(sizes):
             _fall_asleep(channels[1], channels[:1])
-            _send(channels[0], recorders[0], 1, number, _bytes(number, size))
+            _send(channels[0], recorders[0], 1, number, bytes_of(number, size))
             pump(channels[:1], lambda: _readable(channels[1], 0), "an arrival to wake the sleeper")
             channels[1].disarm()
             pump(channels, lambda: len(recorders[1].frames) == number + 1, "the frame that woke it")  # noqa: B023
@@ -345,7 +285,7 @@ def check_wake_up_of_sender(subject: Subject) -> None:
         sender, receiver = channels
         count = 100
         for number in range(count):
-            _send(sender, recorders[0], 1, number, _bytes(number, 400_000))
+            _send(sender, recorders[0], 1, number, bytes_of(number, 400_000))
         deadline = time.monotonic() + _DEADLINE
         slept = 0
         while len(recorders[1].frames) < count or sender.pending():
@@ -366,15 +306,15 @@ def check_close(subject: Subject) -> None:
     with connected(subject, 3) as (channels, recorders):
         for proc in (0, 1, 2):
             for peer in {0, 1, 2} - {proc}:
-                _send(channels[proc], Recorder(), peer, 3 * proc + peer, _bytes(proc, 50))
+                _send(channels[proc], Recorder(), peer, 3 * proc + peer, bytes_of(proc, 50))
         pump(channels, lambda: all(len(recorder.frames) == 2 for recorder in recorders), "all frames")
         channels[1].close()
         channels[1].close()
         rest = [channels[0], channels[2]]
         pump(rest, lambda: bool(recorders[0].gone and recorders[2].gone), "the loss of the closed end")
-        for payload in (_bytes(0, 10), _bytes(0, 3_000_000)):
+        for payload in (bytes_of(0, 10), bytes_of(0, 3_000_000)):
             assert channels[0].send(1, header_of(7, len(payload)), payload, 7) is False
-        _send(channels[0], Recorder(), 2, 8, _bytes(8, 100_000))
+        _send(channels[0], Recorder(), 2, 8, bytes_of(8, 100_000))
         pump(rest, lambda: len(recorders[2].frames) == 3, "a frame between the others")
         _settle(rest)
         assert [peer for peer, _ in recorders[0].gone] == [1]
@@ -387,11 +327,11 @@ def check_refused_frames(subject: Subject) -> None:
     for size in (10, 3_000_000):
         with connected(subject, 3) as (channels, recorders):
             for peer in (0, 2):
-                _send(channels[peer], recorders[peer], 1, 1, _bytes(1, 10))
+                _send(channels[peer], recorders[peer], 1, 1, bytes_of(1, 10))
             pump(channels, lambda: len(recorders[1].frames) == 2, "the first frames")
-            channels[0].send(1, bytes(4) + header_of(2, size)[4:], _bytes(0, size), None)
+            channels[0].send(1, bytes(4) + header_of(2, size)[4:], bytes_of(0, size), None)
             pump(channels, lambda: bool(recorders[1].gone), "the loss of a peer that sends no frames")
-            _send(channels[2], recorders[2], 1, 2, _bytes(2, 10))
+            _send(channels[2], recorders[2], 1, 2, bytes_of(2, 10))
             pump(channels, lambda: len(recorders[1].frames) == 3, "a frame of the other peer")
             assert [peer for peer, _ in recorders[1].gone] == [0]
 
@@ -404,14 +344,14 @@ def check_fuzzed_bytes(subject: Subject) -> None:
         dice = random.Random(seed)
         with connected(subject, 3) as (channels, recorders):
             for peer in (0, 2):
-                _send(channels[peer], recorders[peer], 1, 1, _bytes(1, 10))
+                _send(channels[peer], recorders[peer], 1, 1, bytes_of(1, 10))
             pump(channels, lambda: len(recorders[1].frames) == 2, "the first frames")
             noise = dice.randbytes(dice.choice((64, 128, 1000, 4096)))
             if seed % 2:  # begin like a frame, so that more of it is believed
                 noise = header_of(5, dice.choice((0, 17, 1 << 20, 1 << 40, (1 << 62) - 1, (1 << 64) - 1))) + noise
             subject.tamper(channels[0], 1, noise)
             _settle(channels[1:])
-            _send(channels[2], recorders[2], 1, 2, _bytes(2, 10))
+            _send(channels[2], recorders[2], 1, 2, bytes_of(2, 10))
             pump(channels[1:], lambda: recorders[1].frames[-1][:2] == (2, 2), "the other peer's frame")
             assert [peer for peer, _ in recorders[1].gone] in ([], [0])
 
@@ -438,7 +378,7 @@ def _other_process(
     try:
         here.send(channel.address())
         channel.connect({1: here.recv()})
-        _send(channel, recorder, 1, 0, _bytes(0, 10))
+        _send(channel, recorder, 1, 0, bytes_of(0, 10))
         yield channel, recorder, here, pid
     finally:
         os.kill(pid, signal.SIGKILL)
@@ -455,7 +395,7 @@ def check_killed_peer(subject: Subject) -> None:
 
     def act(channel: Channel, recorder: Recorder, pipe: Connection) -> None:
         for number in range(5):
-            _send(channel, recorder, 0, number, _bytes(number, 3000))
+            _send(channel, recorder, 0, number, bytes_of(number, 3000))
         pump([channel], lambda: not channel.pending(), "the last frame to go out")
         pipe.send("sent")
 
@@ -479,9 +419,9 @@ def check_killed_sender(subject: Subject) -> None:
 
     def act(channel: Channel, recorder: Recorder, pipe: Connection) -> None:
         for number, size in enumerate((100, 20_000, 100)):
-            _send(channel, recorder, 0, number, _bytes(number, size))
+            _send(channel, recorder, 0, number, bytes_of(number, size))
         pump([channel], lambda: not channel.pending(), "the frames to go out")
-        channel.send(0, header_of(9, 30_000_000), _bytes(9, 30_000_000), None)
+        channel.send(0, header_of(9, 30_000_000), bytes_of(9, 30_000_000), None)
         os.kill(os.getpid(), signal.SIGKILL)
 
     with _other_process(subject, act) as (channel, recorder, _, pid):

@@ -6,19 +6,16 @@ its data, needs Java and the jar that ``.ci/run`` fetches with npm (see ``dynamo
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from .servers import free_port
+from .servers import Server, free_port
 
 __all__ = ["CREDENTIALS", "KEEPS_DATA", "KINDS", "DynamoServer", "shared"]
 
@@ -50,43 +47,33 @@ KEEPS_DATA = [kind for kind in KINDS if kind == "local"]
 """Those that are restarted with their data."""
 
 
-class DynamoServer:
+class DynamoServer(Server):
     """A server of this kind, a member of ``KINDS``."""
 
+    deadline = _DEADLINE
+
     def __init__(self, kind: str) -> None:
+        super().__init__()
         self.kind = kind
-        self.directory = Path(tempfile.mkdtemp(prefix="fmi-server-"))
         self.port = free_port()
-        self._owner = os.getpid()
-        self._process: subprocess.Popen[bytes] | None = None
-        atexit.register(self.remove)
         self.start()
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start, or start again, and wait until it answers."""
-        command = [sys.executable, "-m", "ministack"]
-        own = {"GATEWAY_PORT": str(self.port), "BIND_HOST": "127.0.0.1", "SERVICES": "dynamodb", "LOG_LEVEL": "WARNING"}
+    def _command(self) -> Sequence[str]:
         if self.kind == "local":
-            command = [sys.executable, str(_LOCAL), str(self.port), str(_jar()), str(self.directory)]
-        log = self.directory / "log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **own},
-                start_new_session=True,
-            )
-        until = time.monotonic() + _DEADLINE
-        while not self._answers():
-            assert self._process.poll() is None, f"the server has ended: {log.read_text()}"
-            assert time.monotonic() < until, f"the server does not answer: {log.read_text()}"
-            time.sleep(0.02)
+            return [sys.executable, str(_LOCAL), str(self.port), str(_jar()), str(self.directory)]
+        return [sys.executable, "-m", "ministack"]
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "GATEWAY_PORT": str(self.port),
+            "BIND_HOST": "127.0.0.1",
+            "SERVICES": "dynamodb",
+            "LOG_LEVEL": "WARNING",
+        }
 
     def _answers(self) -> bool:
         try:
@@ -96,29 +83,6 @@ class DynamoServer:
                 return sock.recv(5) == b"HTTP/"
         except OSError:
             return False
-
-    def kill(self) -> None:
-        """Kill it as a crash would."""
-        assert self._process is not None
-        if self._process.poll() is None:
-            self._signal(signal.SIGKILL)
-            self._process.wait()
-
-    def pause(self, paused: bool) -> None:
-        """Let it hang, or go on."""
-        self._signal(signal.SIGSTOP if paused else signal.SIGCONT)
-
-    def _signal(self, number: int) -> None:
-        assert self._process is not None
-        os.killpg(self._process.pid, number)
-
-    def remove(self) -> None:
-        """End it and remove its data."""
-        if self._process is None or os.getpid() != self._owner:
-            return
-        self.kill()
-        self._process = None
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 @cache

@@ -2,51 +2,44 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fmi_mpi.config import Settings
 
-from .servers import free_port
+from .servers import Server, free_port
 
 __all__ = ["BUCKET", "S3Server", "s3_settings", "shared_s3"]
 
 BUCKET = "fmi-test"
-_DEADLINE = 30.0
 _ATTEMPTS = 4
 _PORTS = ("master", "master.port.grpc", "volume", "volume.port.grpc", "filer", "filer.port.grpc", "s3", "s3.port.grpc")
 _ACTIONS = ("Admin", "Read", "Write", "List", "Tagging")
 
 
-class S3Server:
+class S3Server(Server):
     """A server that keeps its data when it is restarted, with a bucket and a user with all rights."""
 
     key = "AKIATEST"
     secret = "a secret/of+the tests"
 
+    deadline = 30.0
+
     def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="fmi-s3-"))
+        super().__init__()
         self._ports: dict[str, int] = {}
-        self._owner = os.getpid()
-        self._process: subprocess.Popen[bytes] | None = None
         users = [
             {"name": "worker", "credentials": [{"accessKey": self.key, "secretKey": self.secret}], "actions": _ACTIONS},
             {"name": "weak", "credentials": [{"accessKey": "AKIAWEAK", "secretKey": "weak"}], "actions": []},
         ]
         (self.directory / "users.json").write_text(json.dumps({"identities": users}))
-        atexit.register(self.remove)
         self._start_somewhere()
         self.client().create_bucket(Bucket=BUCKET)
 
@@ -83,21 +76,13 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def start(self) -> None:
-        """Start, or start again, and wait until it answers."""
+    def _command(self) -> Sequence[str]:
         program = Path(sys.executable).parent / "weed"
         command = [str(program), "server", f"-dir={self.directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
         command += [f"-{name}={port}" for name, port in self._ports.items()]
         command += [f"-s3.config={self.directory}/users.json", "-master.volumeSizeLimitMB=100", "-volume.max=50"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false", "-master.telemetry=false"]
-        log = self.directory / "log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        until = time.monotonic() + _DEADLINE
-        while not self._answers():
-            assert self._process.poll() is None, f"the server has ended: {log.read_text()[-2000:]}"
-            assert time.monotonic() < until, f"the server does not answer: {log.read_text()[-2000:]}"
-            time.sleep(0.02)
+        return command
 
     def _answers(self) -> bool:
         """It can store something, that is, all of its parts have found each other."""
@@ -128,25 +113,6 @@ class S3Server:
         """Return the keys of all objects."""
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         return [thing["Key"] for page in pages for thing in page.get("Contents", ())]
-
-    def kill(self) -> None:
-        """Kill it as a crash would."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-    def pause(self, paused: bool) -> None:
-        """Let it hang, or go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP if paused else signal.SIGCONT)
-
-    def remove(self) -> None:
-        """End it and remove its data."""
-        if self._process is None or os.getpid() != self._owner:
-            return
-        self.kill()
-        self._process = None
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def s3_settings(server: S3Server, rest: str) -> Settings:

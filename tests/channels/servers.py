@@ -13,13 +13,12 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["KINDS", "RedisServer", "ask", "shared"]
-
-_DEADLINE = 10.0
+__all__ = ["KINDS", "RedisServer", "Server", "ask", "free_port", "shared"]
 
 
 def _programs() -> dict[str, str]:
@@ -52,61 +51,60 @@ def ask(port: int, *words: str | bytes) -> bytes:
         return answer
 
 
-class RedisServer:
-    """A server that keeps its data when it is restarted.
+class Server:
+    """A server in a directory of its own; subclasses say how it is started and when it answers."""
 
-    Args:
-        kind: a key of ``KINDS``. options: of its command line, without dashes.
-    """
+    deadline = 10.0
+    """Seconds for it to answer."""
 
-    def __init__(self, kind: str, *options: str) -> None:
-        self._program = KINDS[kind]
-        self._options = options
+    def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="fmi-server-"))
-        self.port = free_port()
         self._owner = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self.remove)
-        self.start()
 
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+    def _command(self) -> Sequence[str]:
+        raise AssertionError("a server without a command")
+
+    def _environment(self) -> dict[str, str]:
+        """Return the variables that it gets beyond this process's own."""
+        return {}
+
+    def _answers(self) -> bool:
+        raise AssertionError("a server that never answers")
 
     def start(self) -> None:
         """Start, or start again, and wait until it answers."""
-        command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
-        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options]
         log = self.directory / "log"
         with log.open("ab") as output:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        until = time.monotonic() + _DEADLINE
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self._environment()},
+                start_new_session=True,
+            )
+        until = time.monotonic() + self.deadline
         while not self._answers():
-            assert self._process.poll() is None, f"the server has ended: {log.read_text()}"
-            assert time.monotonic() < until, f"the server does not answer: {log.read_text()}"
+            assert self._process.poll() is None, f"the server has ended: {log.read_text()[-2000:]}"
+            assert time.monotonic() < until, f"the server does not answer: {log.read_text()[-2000:]}"
             time.sleep(0.01)
-
-    def _answers(self) -> bool:
-        try:
-            answer = ask(self.port, "PING")
-            return bool(answer) and not answer.startswith(b"-LOADING")
-        except OSError:
-            return False
 
     def kill(self) -> None:
         """Kill it as a crash would."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        if self._process.poll() is None:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
 
     def pause(self, paused: bool) -> None:
         """Let it hang, or go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP if paused else signal.SIGCONT)
+        self._signal(signal.SIGSTOP if paused else signal.SIGCONT)
 
-    def names(self, pattern: str = "*") -> list[bytes]:
-        """Return the names of all keys."""
-        return ask(self.port, "KEYS", pattern).split(b"\r\n")[2:-1:2]
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
 
     def remove(self) -> None:
         """End it and remove its data."""
@@ -115,6 +113,40 @@ class RedisServer:
         self.kill()
         self._process = None
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class RedisServer(Server):
+    """A server that keeps its data when it is restarted.
+
+    Args:
+        kind: a key of ``KINDS``. options: of its command line, without dashes.
+    """
+
+    def __init__(self, kind: str, *options: str) -> None:
+        super().__init__()
+        self._program = KINDS[kind]
+        self._options = options
+        self.port = free_port()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def _command(self) -> Sequence[str]:
+        command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
+        return [*command, "--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options]
+
+    def _answers(self) -> bool:
+        try:
+            answer = ask(self.port, "PING")
+            return bool(answer) and not answer.startswith(b"-LOADING")
+        except OSError:
+            return False
+
+    def names(self, pattern: str = "*") -> list[bytes]:
+        """Return the names of all keys."""
+        return ask(self.port, "KEYS", pattern).split(b"\r\n")[2:-1:2]
 
 
 @cache

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from fmi_mpi.channels.dynamodb import DynamoKeys, make_table, parse
 
+from . import jobs
 from .dynamodb_server import CREDENTIALS, KINDS, shared
+from .jobs import COUNTED
 
-ROOT = Path(__file__).resolve().parents[2]
 URL = "dynamodb://job-messages?patience=20"
 
 EXCHANGE = """
@@ -35,22 +33,8 @@ print("done", flush=True)
 
 
 def run(*words: str, ranks: int = 3) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("FMI_", "PMI", "OMPI_", "AWS_"))}
-    env |= {**CREDENTIALS, "FMI_AWS_ENDPOINT_URL": shared(KINDS[0]).endpoint, "PYTHONPATH": str(ROOT)}
-    job = [
-        sys.executable,
-        "-m",
-        "fmi_mpi.launch",
-        "-n",
-        str(ranks),
-        "--timeout",
-        "45",
-        "--channels",
-        URL,
-        sys.executable,
-        *words,
-    ]
-    return subprocess.run(job, env=env, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    variables = {**CREDENTIALS, "FMI_AWS_ENDPOINT_URL": shared(KINDS[0]).endpoint}
+    return jobs.run(URL, variables, *words, ranks=ranks)
 
 
 @pytest.fixture
@@ -66,7 +50,7 @@ def items(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Any]]:
 
 @pytest.mark.parametrize("ranks", [2, 3, 5])
 def test_collectives_cost_what_the_formulas_say(ranks: int, items: Callable[[], list[Any]]) -> None:
-    done = run(str(Path(__file__).with_name("counted.py")), ranks=ranks)
+    done = run(COUNTED, ranks=ranks)
     assert done.stdout == "as predicted\n", done.stdout + done.stderr
     assert items() == []
 

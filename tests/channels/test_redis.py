@@ -6,8 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import cast
 
@@ -21,11 +20,15 @@ from fmi_mpi.channels.redis.store import RedisStore
 from fmi_mpi.channels.registry import Membership, create
 from fmi_mpi.config import Settings
 
+from . import pairs
+from .pairs import Frames
 from .servers import KINDS, RedisServer, ask, free_port, shared
 from .subjects import JOB, SECRET
 
 ANY = next(iter(KINDS))
 SIZES = (10, 70_000, 700_000, 0)
+FRAMES = Frames(SIZES)
+send, check_frames, payload = FRAMES.send, FRAMES.check, FRAMES.payload
 
 
 def end(url: str, proc: int, recorder: Recorder, size: int = 2, job: str = JOB) -> MailboxChannel:
@@ -33,43 +36,12 @@ def end(url: str, proc: int, recorder: Recorder, size: int = 2, job: str = JOB) 
     return cast(MailboxChannel, create("redis", membership, recorder))
 
 
-@contextmanager
-def pair(url: str) -> Iterator[tuple[list[MailboxChannel], list[Recorder]]]:
-    """Two ends that have exchanged a frame in both directions."""
-    recorders = [Recorder(), Recorder()]
-    channels = [end(url, proc, recorder) for proc, recorder in enumerate(recorders)]
-    try:
-        addresses = [channel.address() for channel in channels]
-        for proc in (0, 1):
-            channels[proc].connect({1 - proc: addresses[1 - proc]})
-        for proc in (0, 1):
-            channels[proc].send(1 - proc, header_of(0, 0), None, None)
-        pump(channels, lambda: all(recorder.frames for recorder in recorders), "a frame at each end")
-        for recorder in recorders:
-            recorder.frames.clear()
-        yield channels, recorders
-    finally:
-        for channel in channels:
-            channel.close()
+def pair(url: str) -> AbstractContextManager[tuple[list[MailboxChannel], list[Recorder]]]:
+    return pairs.pair(lambda proc, recorder: end(url, proc, recorder))
 
 
 def store(channel: MailboxChannel) -> RedisStore:
     return cast(RedisStore, channel._store)
-
-
-def payload(number: int) -> memoryview:
-    return memoryview(bytes([number & 255]) * SIZES[number % len(SIZES)])
-
-
-def send(channel: MailboxChannel, peer: int, numbers: range) -> None:
-    for number in numbers:
-        data = payload(number)
-        channel.send(peer, header_of(number, len(data)), data, None)
-
-
-def check_frames(recorder: Recorder, numbers: range) -> None:
-    assert [frame[1] for frame in recorder.frames] == list(numbers), "frames are missing, doubled or out of order"
-    assert all(frame[2] == bytes(payload(frame[1])) for frame in recorder.frames)
 
 
 def add(server: RedisServer, box: str, *fields: bytes) -> bytes:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from .jobs import ROOT, command, environment
 from .servers import KINDS, RedisServer
 
-ROOT = Path(__file__).resolve().parents[2]
 ANY = next(iter(KINDS))
 EXCHANGE = """
 import sys
@@ -27,15 +26,6 @@ for turn in range(300):
         sys.stdin.readline()
 print("done", flush=True)
 """
-
-
-def command(url: str, *words: str, ranks: int = 3) -> list[str]:
-    return [sys.executable, "-m", "fmi_mpi.launch", "-n", str(ranks), "--channels", url, *words]
-
-
-def environment() -> dict[str, str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("FMI_", "PMI", "OMPI_"))}
-    return {**env, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from threading import Barrier, Thread
 from typing import Any, cast
 
@@ -20,11 +19,15 @@ from fmi_mpi.channels.s3.url import parse
 from fmi_mpi.config import Settings
 from fmi_mpi.errors import ConfigError
 
+from . import pairs
+from .pairs import Frames
 from .s3_server import BUCKET, S3Server, shared_s3
 from .servers import free_port
 from .subjects import JOB, SECRET
 
 SIZES = (10, 70_000, 3_000_000, 0)
+FRAMES = Frames(SIZES)
+send, check_frames, payload = FRAMES.send, FRAMES.check, FRAMES.payload
 
 
 @pytest.fixture(autouse=True)
@@ -45,24 +48,8 @@ def end(server: S3Server, proc: int, recorder: Recorder, options: str = "", job:
     return cast(MailboxChannel, create("s3", Membership(proc, 2, job, SECRET, Settings(variables)), recorder))
 
 
-@contextmanager
-def pair(server: S3Server, options: str = "") -> Iterator[tuple[list[MailboxChannel], list[Recorder]]]:
-    """Two ends that have exchanged a frame in both directions."""
-    recorders = [Recorder(), Recorder()]
-    channels = [end(server, proc, recorder, options) for proc, recorder in enumerate(recorders)]
-    try:
-        addresses = [channel.address() for channel in channels]
-        for proc in (0, 1):
-            channels[proc].connect({1 - proc: addresses[1 - proc]})
-        for proc in (0, 1):
-            channels[proc].send(1 - proc, header_of(0, 0), None, None)
-        pump(channels, lambda: all(recorder.frames for recorder in recorders), "a frame at each end")
-        for recorder in recorders:
-            recorder.frames.clear()
-        yield channels, recorders
-    finally:
-        for channel in channels:
-            channel.close()
+def pair(server: S3Server, options: str = "") -> AbstractContextManager[tuple[list[MailboxChannel], list[Recorder]]]:
+    return pairs.pair(lambda proc, recorder: end(server, proc, recorder, options))
 
 
 def fresh() -> S3Server:
@@ -71,20 +58,6 @@ def fresh() -> S3Server:
     server.client().put_object(Bucket=BUCKET, Key="first", Body=b"x")
     server.client().delete_object(Bucket=BUCKET, Key="first")
     return server
-
-
-def payload(number: int) -> memoryview:
-    return memoryview(bytes([number & 255]) * SIZES[number % len(SIZES)])
-
-
-def send(channel: MailboxChannel, peer: int, numbers: range) -> None:
-    for number in numbers:
-        channel.send(peer, header_of(number, len(payload(number))), payload(number), None)
-
-
-def check_frames(recorder: Recorder, numbers: range) -> None:
-    assert [frame[1] for frame in recorder.frames] == list(numbers), "frames are missing, doubled or out of order"
-    assert all(frame[2] == bytes(payload(frame[1])) for frame in recorder.frames)
 
 
 # -- keys ------------------------------------------------------------------------------------------------------------

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from . import jobs
+from .jobs import COUNTED
 from .s3_server import S3Server, shared_s3
-from .test_redis_job import ROOT, command, environment
-
-COUNTED = str(Path(__file__).with_name("counted.py"))
 
 HINTED = """
 import numpy as np
@@ -33,9 +30,7 @@ print("both", flush=True)
 
 
 def run(server: S3Server, url: str, *words: str, ranks: int = 3) -> subprocess.CompletedProcess[str]:
-    job = command(url, sys.executable, *words, ranks=ranks)
-    env = {**environment(), **server.environment}
-    return subprocess.run(job, env=env, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    return jobs.run(url, server.environment, *words, ranks=ranks)
 
 
 def test_parity_programs() -> None:
