@@ -14,13 +14,13 @@ import selectors
 import socket
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from fmi_mpi.bootstrap.reflector import REQUEST_SIZE, Endpoint, answer, is_request
+from fmi_mpi.launch.listening import Listener
 
 __all__ = ["Reflector"]
 
-_BACKLOG: Final = 1024
 _LIMIT: Final = 4096
 
 
@@ -54,43 +54,24 @@ class Reflector:
         self._selector = selector
         self._limit = limit
         self._askers: dict[_Asker, None] = {}  # in the order of their coming
-        self._listeners: list[socket.socket] = []
+        self._listeners: list[Listener] = []
         try:
             for port in ports:
-                self._listen(host, port)
+                self._listeners.append(Listener(selector, host, port, self._accept))
         except OSError:
             self.close()
             raise
-        self.ports: tuple[int, ...] = tuple(listener.getsockname()[1] for listener in self._listeners)
+        self.ports: tuple[int, ...] = tuple(listener.port for listener in self._listeners)
 
     def close(self) -> None:
         """Close everything. Idempotent."""
         for asker in list(self._askers):
             self._drop(asker)
         for listener in self._listeners:
-            self._selector.unregister(listener)
             listener.close()
         self._listeners.clear()
 
-    def _listen(self, host: str, port: int) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-            listener.listen(_BACKLOG)
-        except OSError:
-            listener.close()
-            raise
-        self._listeners.append(listener)
-        self._selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
-
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            sock, seen = listener.accept()
-        except OSError:
-            return
-        sock.setblocking(False)
+    def _accept(self, sock: socket.socket, seen: tuple[Any, ...]) -> None:
         if len(self._askers) >= self._limit:
             self._drop(next((a for a in self._askers if not a.answered), next(iter(self._askers))))
         asker = _Asker(sock, (seen[0], seen[1]))

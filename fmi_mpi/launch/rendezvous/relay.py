@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from fmi_mpi.bootstrap.relaying import (
     CALL,
@@ -29,12 +29,12 @@ from fmi_mpi.bootstrap.relaying import (
     greeting,
     read_request,
 )
+from fmi_mpi.launch.listening import Listener
 from fmi_mpi.launch.rendezvous.metrics import Metrics
 
 __all__ = ["Relay"]
 
 _BUFFER: Final = 1 << 18
-_BACKLOG: Final = 1024
 _READ: Final = selectors.EVENT_READ
 _WRITE: Final = selectors.EVENT_WRITE
 _HANDSHAKE: Final = 10.0  # seconds for a connection to say what it wants
@@ -96,19 +96,8 @@ class Relay:
         self._calls: dict[_Pair, _End] = {}
         self._used: dict[bytes, int] = {}
         self._buffer = memoryview(bytearray(_BUFFER))
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if host == "::":
-                self._listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            self._listener.bind((host, port))
-            self._listener.listen(_BACKLOG)
-        except OSError:
-            self._listener.close()
-            raise
-        self.port: int = self._listener.getsockname()[1]
-        selector.register(self._listener, _READ, self._accept)
+        self._listener = Listener(selector, host, port, self._accept)
+        self.port = self._listener.port
 
     def tick(self, now: float) -> None:
         """Give up connections that have waited too long."""
@@ -119,18 +108,11 @@ class Relay:
         """Close everything. Idempotent."""
         for end in list(self._ends):
             self._drop(end)
-        if self._listener.fileno() >= 0:
-            self._selector.unregister(self._listener)
-            self._listener.close()
+        self._listener.close()
 
     # -- coming and going ----------------------------------------------------------------------------------------
 
-    def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return
-        sock.setblocking(False)
+    def _accept(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         end = _End(sock, time.monotonic() + _HANDSHAKE)

@@ -10,7 +10,9 @@ import selectors
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
+
+from fmi_mpi.launch.listening import Listener
 
 __all__ = ["Scrape"]
 
@@ -34,25 +36,16 @@ class Scrape:
         self._selector = selector
         self._text = text
         self._asking: dict[socket.socket, bytes] = {}
-        self._listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self._listener.setblocking(False)
-        self.port: int = self._listener.getsockname()[1]
-        selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._listener = Listener(selector, host, port, self._accept)
+        self.port = self._listener.port
 
     def close(self) -> None:
         """Close everything. Idempotent."""
         for sock in list(self._asking):
             self._drop(sock)
-        if self._listener.fileno() >= 0:
-            self._selector.unregister(self._listener)
-            self._listener.close()
+        self._listener.close()
 
-    def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return
-        sock.setblocking(False)
+    def _accept(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
         if len(self._asking) >= _LIMIT:
             self._drop(next(iter(self._asking)))
         self._asking[sock] = b""
