@@ -117,7 +117,7 @@ class _PyBuffer(ctypes.Structure):
 
 
 _GetBuffer = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.POINTER(_PyBuffer), ctypes.c_int)
-_fill = ctypes.pythonapi.PyBuffer_FillInfo
+_fill = ctypes.pythonapi["PyBuffer_FillInfo"]
 _fill.restype = ctypes.c_int
 _fill.argtypes = [
     ctypes.POINTER(_PyBuffer),
@@ -166,7 +166,7 @@ def exporting(cls: type) -> None:
         target.get = source.get
 
 
-_forward = ctypes.pythonapi.PyObject_GetBuffer
+_forward = ctypes.pythonapi["PyObject_GetBuffer"]
 _forward.restype = ctypes.c_int
 _forward.argtypes = [ctypes.py_object, ctypes.POINTER(_PyBuffer), ctypes.c_int]
 _getters: list[Any] = []

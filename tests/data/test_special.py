@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+import subprocess
+import sys
 
 import pytest
 
@@ -49,3 +51,13 @@ def test_only_bottom_is_an_index():
     assert operator.index(BOTTOM) == 0
     with pytest.raises(TypeError):
         operator.index(IN_PLACE)
+
+
+def test_its_functions_are_its_own() -> None:
+    """Modules that declare other types for the same functions of the interpreter do not meet, in whatever order they load."""
+    program = (
+        "import fmi_mpi.channels.shm.memory as memory, fmi_mpi.data.special\n"
+        "print(memory.address_of(memoryview(bytes(8))) > 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n", done.stderr

@@ -38,9 +38,9 @@ _addressof: Final = ctypes.addressof
 _from_buffer: Final = ctypes.c_char.from_buffer  # quicker, but for writable memory only
 _PY_BUFFER: Final = bytearray(96)  # a Py_buffer: its first word is the memory's address
 _PY_BUFFER_ADDRESS: Final = ctypes.addressof(ctypes.c_char.from_buffer(_PY_BUFFER))
-_get_buffer: Final = ctypes.pythonapi.PyObject_GetBuffer
+_get_buffer: Final = ctypes.pythonapi["PyObject_GetBuffer"]  # not the attribute, whose types all modules share
 _get_buffer.argtypes = (ctypes.py_object, ctypes.c_void_p, ctypes.c_int)
-_release_buffer: Final = ctypes.pythonapi.PyBuffer_Release
+_release_buffer: Final = ctypes.pythonapi["PyBuffer_Release"]
 _release_buffer.argtypes = (ctypes.c_void_p,)
 _release_buffer.restype = None
 
