@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import fields, replace
 
 from fmi_mpi.bootstrap import place
@@ -78,8 +79,9 @@ def run(options: argparse.Namespace) -> int:
         if options.metrics_port is not None:
             scrape = Scrape(selector, _LOOPBACK, options.metrics_port, server.registry.metrics_text)
         where = server.place(options.host or _host(options.bind))
+        signalled = _signalled(selector)  # before anybody knows that there is somebody to signal to
         print(f"FMI_RENDEZVOUS={where.url}", flush=True)
-        _serve(server, selector)
+        _serve(server, selector, signalled)
     finally:
         if scrape is not None:
             scrape.close()
@@ -88,19 +90,19 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _serve(server: Server, selector: selectors.BaseSelector) -> None:
+def _signalled(selector: selectors.BaseSelector) -> Callable[[], bool]:
+    """Take the signals that end a service; return what tells whether one has come."""
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    ended = False
-
-    def end() -> None:
-        nonlocal ended
-        ended = True
-
+    seen: list[int] = []
     signal.set_wakeup_fd(writer)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    selector.register(reader, selectors.EVENT_READ, end)
-    while not ended:
+        signal.signal(number, lambda number, _: seen.append(number))
+    selector.register(reader, selectors.EVENT_READ, lambda: None)
+    return lambda: bool(seen)
+
+
+def _serve(server: Server, selector: selectors.BaseSelector, ended: Callable[[], bool]) -> None:
+    while not ended():
         for key, _ in selector.select(max(0.0, server.due() - time.monotonic())):
             with contextlib.suppress(BrokenPipeError):
                 key.data()
