@@ -18,11 +18,11 @@ from fmi_mpi.channels.shm import ShmChannel
 from fmi_mpi.channels.tcp import TcpChannel
 from fmi_mpi.channels.tcp.distant import DistantChannel
 from fmi_mpi.config import Settings
+from local_servers import dynamodb as dynamodb_server
+from local_servers.redis import KINDS, shared
+from local_servers.s3 import s3_settings, shared_s3
 
-from . import dynamodb_server
 from .relays import settling
-from .s3_server import s3_settings, shared_s3
-from .servers import KINDS, shared
 
 __all__ = ["SUBJECTS", "subject", "write_into_ring"]
 

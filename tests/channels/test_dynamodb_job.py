@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from fmi_mpi.channels.dynamodb import DynamoKeys, make_table, parse
+from local_servers.dynamodb import CREDENTIALS, KINDS, shared
 
 from . import jobs
-from .dynamodb_server import CREDENTIALS, KINDS, shared
 from .jobs import COUNTED
 
 URL = "dynamodb://job-messages?patience=20"

@@ -19,10 +19,9 @@ from fmi_mpi.config import Settings
 from fmi_mpi.errors import AbortError, BootstrapError
 from fmi_mpi.runtime import meeting
 from fmi_mpi.runtime.meeting import StoreBootstrap, open_keys
-
-from . import dynamodb_server
-from .s3_server import s3_settings, shared_s3
-from .servers import KINDS, shared
+from local_servers import dynamodb as dynamodb_server
+from local_servers.redis import KINDS, shared
+from local_servers.s3 import s3_settings, shared_s3
 
 ROOT = Path(__file__).resolve().parents[2]
 REDIS = next(iter(KINDS))

@@ -19,10 +19,10 @@ from fmi_mpi.channels.mailbox.objects import ACK, BYE, FRAME, HEAD, MORE, Sealer
 from fmi_mpi.channels.redis.store import RedisStore
 from fmi_mpi.channels.registry import Membership, create
 from fmi_mpi.config import Settings
+from local_servers.redis import KINDS, RedisServer, ask, free_port, shared
 
 from . import pairs
 from .pairs import Frames
-from .servers import KINDS, RedisServer, ask, free_port, shared
 from .subjects import JOB, SECRET
 
 ANY = next(iter(KINDS))

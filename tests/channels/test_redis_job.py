@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from local_servers.redis import KINDS, RedisServer
+
 from .jobs import ROOT, command, environment
-from .servers import KINDS, RedisServer
 
 ANY = next(iter(KINDS))
 EXCHANGE = """

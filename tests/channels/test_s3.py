@@ -18,11 +18,11 @@ from fmi_mpi.channels.s3 import S3Keys, setup
 from fmi_mpi.channels.s3.url import parse
 from fmi_mpi.config import Settings
 from fmi_mpi.errors import ConfigError
+from local_servers.redis import free_port
+from local_servers.s3 import BUCKET, S3Server, shared_s3
 
 from . import pairs
 from .pairs import Frames
-from .s3_server import BUCKET, S3Server, shared_s3
-from .servers import free_port
 from .subjects import JOB, SECRET
 
 SIZES = (10, 70_000, 3_000_000, 0)

@@ -6,9 +6,10 @@ import subprocess
 
 import pytest
 
+from local_servers.s3 import S3Server, shared_s3
+
 from . import jobs
 from .jobs import COUNTED
-from .s3_server import S3Server, shared_s3
 
 HINTED = """
 import numpy as np

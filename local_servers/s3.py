@@ -1,4 +1,4 @@
-"""A real S3 server for tests: SeaweedFS on free loopback ports, in a temporary directory, gone with this process."""
+"""A real S3 server: SeaweedFS on free loopback ports, in a temporary directory, gone with this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from fmi_mpi.config import Settings
 
-from .servers import Server, free_port
+from .redis import Server, free_port
 
 __all__ = ["BUCKET", "S3Server", "s3_settings", "shared_s3"]
 

@@ -1,0 +1,1 @@
+"""Real servers for tests and benchmarks, on loopback, gone with the process that started them."""
