@@ -4,8 +4,9 @@ Rules of this file:
 - The relay greets with a nonce. The request proves membership with an HMAC over that nonce, the job's tag and both ranks,
   by a key that the service gives to the job's members. The relay remembers nobody: the key follows from its own secret
   and the tag.
-- ``PARK``: tell me who calls me; answered by the calling ranks, 4 bytes each. ``CALL``: join me with that rank's call;
-  answered by one byte, and after ``JOINED`` by whatever the other rank writes.
+- ``PARK``: tell me who calls me; answered by the calling ranks and the nonces of their calls. ``CALL``: join me with that
+  rank's call; answered by one byte, and after ``JOINED`` by the nonce of the other's call and by whatever it writes. By the
+  nonces a rank knows whether it has been joined with the call that it is told of, or is called anew.
 - The relay is not trusted: the ranks prove the job's key to each other through it (``channels.relay``).
 """
 
@@ -21,6 +22,7 @@ __all__ = [
     "CALLER",
     "GREETING_SIZE",
     "JOINED",
+    "NONCE_SIZE",
     "PARK",
     "REASONS",
     "REQUEST_SIZE",
@@ -44,13 +46,13 @@ REASONS: Final = {
 }
 """Answers to a request that mean no."""
 
-CALLER: Final = struct.Struct(">I")
 TAG_SIZE: Final = 16
-_NONCE_SIZE: Final = 16
+NONCE_SIZE: Final = 16
+CALLER: Final = struct.Struct(f">I{NONCE_SIZE}s")
 _MAGIC: Final = b"FMI-RLY1"
 _REQUEST: Final = struct.Struct(">8sB3xII16s32s")
 REQUEST_SIZE: Final = _REQUEST.size
-GREETING_SIZE: Final = len(_MAGIC) + _NONCE_SIZE
+GREETING_SIZE: Final = len(_MAGIC) + NONCE_SIZE
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from functools import cache
 from fmi_mpi.bootstrap.base import Relay as Access
 from fmi_mpi.bootstrap.relaying import TAG_SIZE
 from fmi_mpi.channels.base import Receiver
+from fmi_mpi.channels.registry import Membership
 from fmi_mpi.channels.relay import RelayChannel
 from fmi_mpi.launch.rendezvous.metrics import Metrics
 from fmi_mpi.launch.rendezvous.relay import Relay
@@ -79,9 +80,8 @@ def served() -> Served:
     return Served()
 
 
-def settling(proc: int, job: str, secret: bytes, receiver: Receiver) -> Settling:
+def settling(membership: Membership, receiver: Receiver) -> Settling:
     """Return a channel over that relay."""
-    where = access(served().relay.port, bytes(TAG_SIZE))
-    channel = Settling(proc, job, secret, where, receiver, lambda needed: None)
+    channel = Settling(membership, access(served().relay.port, bytes(TAG_SIZE)), receiver)
     channel.served = served()
     return channel

@@ -10,13 +10,12 @@ from typing import cast
 from fmi_mpi.channels import dynamodb
 from fmi_mpi.channels.base import Channel, Receiver
 from fmi_mpi.channels.conformance import Subject
+from fmi_mpi.channels.lasting import Lasting, Peer
 from fmi_mpi.channels.mailbox import MailboxChannel
 from fmi_mpi.channels.mailbox.objects import FRAME
 from fmi_mpi.channels.registry import Membership, create
-from fmi_mpi.channels.relay import RelayChannel
 from fmi_mpi.channels.shm import ShmChannel
 from fmi_mpi.channels.tcp import TcpChannel
-from fmi_mpi.channels.tcp.distant import DistantChannel
 from fmi_mpi.config import Settings
 from local_servers import dynamodb as dynamodb_server
 from local_servers.redis import KINDS, shared
@@ -57,8 +56,8 @@ def subject(name: str, label: str = "", **variables: str) -> Subject:
     return Subject(label or name, make, tamper)
 
 
-def write_between_hosts(channel: Channel, peer: int, data: bytes) -> None:
-    connection = cast(DistantChannel, channel)._peers[peer].connection
+def write_under_session(channel: Channel, peer: int, data: bytes) -> None:
+    connection = cast(Lasting[Peer], channel)._peers[peer].connection
     assert connection is not None
     connection.sock.send(data)
 
@@ -70,7 +69,7 @@ def between_hosts(label: str = "tcp-distant", **variables: str) -> Subject:
     def make(proc: int, size: int, receiver: Receiver) -> Channel:
         return create("tcp", Membership(proc, size, JOB, SECRET, settings, spans_hosts=True), receiver)
 
-    return Subject(label, make, write_between_hosts)
+    return Subject(label, make, write_under_session)
 
 
 def without_direct_copies() -> Subject:
@@ -129,16 +128,14 @@ def over_dynamodb(kind: str) -> Subject:
     return Subject(f"dynamodb-{kind}", make, seal_noise, notices=False)
 
 
-def over_relay() -> Subject:
+def over_relay(label: str = "relay", **variables: str) -> Subject:
     """The relay of a rendezvous service that runs beside the tests; its ends may not even say where they are."""
+    settings = Settings(variables)
 
     def make(proc: int, size: int, receiver: Receiver) -> Channel:
-        return settling(proc, JOB, SECRET, receiver)
+        return settling(Membership(proc, size, JOB, SECRET, settings), receiver)
 
-    def tamper(channel: Channel, peer: int, data: bytes) -> None:
-        cast(RelayChannel, channel)._connections[peer].sock.send(data)
-
-    return Subject("relay", make, tamper)
+    return Subject(label, make, write_under_session)
 
 
 SUBJECTS = (
@@ -149,7 +146,9 @@ SUBJECTS = (
     between_hosts(FMI_RECONNECT="0"),
     between_hosts("tcp-distant-renewing", FMI_RECONNECT="0.5"),
     between_hosts("tcp-distant-encrypted", FMI_RECONNECT="0", FMI_ENCRYPT="1"),
-    over_relay(),
+    over_relay(FMI_RECONNECT="0"),
+    over_relay("relay-renewing", FMI_RECONNECT="0.5"),
+    over_relay("relay-encrypted", FMI_RECONNECT="0", FMI_ENCRYPT="1"),
     *map(over_redis, KINDS),
     over_s3(),
     over_dynamodb("ministack"),

@@ -17,6 +17,4 @@ def create(membership: Membership, receiver: Receiver) -> Channel:
             "the relay channel goes through a rendezvous service, and this job has none; start it with fmirun --rendezvous, "
             "or leave relay out of --channels"
         )
-    return RelayChannel(
-        membership.proc, membership.job, membership.secret, membership.relay, receiver, membership.attend
-    )
+    return RelayChannel(membership, membership.relay, receiver)

@@ -3,7 +3,8 @@
 Rules of this file:
 - Nothing blocks: ``advance`` goes as far as the socket lets it. Any irregularity is OSError, EOFError or Denied.
 - The lower of two ranks says hello, as who connects does on a direct connection (``channels.tcp.handshake``); the proofs
-  are made for another job id, so that none can be carried from here to a direct connection or back.
+  are made for another job id, so that none can be carried from here to a direct connection or back; and for yet another
+  one if what follows is encrypted, for both ends must do so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ import os
 import socket
 
 from fmi_mpi.bootstrap.base import Relay
-from fmi_mpi.bootstrap.relaying import CALL, GREETING_SIZE, JOINED, PARK, REASONS, nonce_of, request
+from fmi_mpi.bootstrap.relaying import (
+    CALL,
+    GREETING_SIZE,
+    JOINED,
+    PARK,
+    REASONS,
+    nonce_of,
+    request,
+)
+from fmi_mpi.bootstrap.relaying import NONCE_SIZE as CALL_SIZE
 from fmi_mpi.channels.tcp.handshake import (
     CHALLENGE_SIZE,
     HELLO_SIZE,
@@ -47,15 +57,23 @@ class Line:
         relay: where it goes. address: one of its addresses.
         job, secret: of the job.
         proc: this process. peer: whom to call; itself to be told of calls.
+        encrypt: what follows is encrypted.
     """
 
-    def __init__(self, relay: Relay, address: _Address, job: str, secret: bytes, proc: int, peer: int) -> None:
+    def __init__(
+        self, relay: Relay, address: _Address, job: str, secret: bytes, proc: int, peer: int, encrypt: bool
+    ) -> None:
         self.peer = peer
-        self.keys: tuple[bytes, bytes] | None = None
-        """Keys of the two directions, outward and inward, once the peer is proved."""
+        self.call = b""
+        """What the relay calls the call of the peer that this one was joined with."""
+        self.nonces = b""
+        """Those of both ends, once the peer is proved."""
+        self.answered = False
+        """The relay has greeted."""
         self.parked = False
         self._relay = relay
-        self._job = job + "\0relay"
+        plain, encrypted = f"{job}\0relay", f"{job}\0relay, encrypted"
+        self._job, self._otherwise = (encrypted, plain) if encrypt else (plain, encrypted)
         self._secret = secret
         self._proc = proc
         self._nonce = os.urandom(NONCE_SIZE)
@@ -78,7 +96,7 @@ class Line:
             if error:
                 raise OSError(error, os.strerror(error))
             self._connecting = False
-        while not (self.parked or self.keys):
+        while not (self.parked or self.nonces):
             try:
                 data = self.sock.recv(self._want - len(self._data))
             except BlockingIOError:
@@ -98,6 +116,7 @@ class Line:
         nonce = nonce_of(data)
         if nonce is None:
             raise EOFError("what answers there is no relay")
+        self.answered = True
         kind = PARK if self.peer == self._proc else CALL
         self.sock.send(request(self._relay[2], nonce, kind, self._proc, self.peer))
         if kind == PARK:
@@ -108,6 +127,10 @@ class Line:
     def _on_answer(self, data: bytes) -> None:
         if data[0] != JOINED:
             raise Denied(REASONS.get(data[0], "the relay says what is no answer"))
+        self._next(self._on_joined, CALL_SIZE)
+
+    def _on_joined(self, data: bytes) -> None:
+        self.call = data
         if self._proc < self.peer:
             self.sock.send(hello(self._job, self._proc, self.peer, self._nonce))
             self._next(self._on_challenge, CHALLENGE_SIZE)
@@ -116,6 +139,8 @@ class Line:
 
     def _on_hello(self, data: bytes) -> None:
         known = read_hello(data, self._job, self._proc)
+        if read_hello(data, self._otherwise, self._proc) is not None:
+            raise Denied("the peer has FMI_ENCRYPT set otherwise; all ranks must have the same")
         if known is None or known[0] != self.peer:
             raise EOFError("not the peer that was called")
         nonces = known[1] + self._nonce
@@ -128,18 +153,12 @@ class Line:
         expected = proof(self._secret, b"accept", self._job, self.peer, self._proc, nonces)
         self._check(expected, data[NONCE_SIZE:])
         self.sock.send(proof(self._secret, b"connect", self._job, self._proc, self.peer, nonces))
-        self._agree(nonces)
+        self.nonces = nonces
 
     def _on_proof(self, data: bytes) -> None:
         self._check(proof(self._secret, b"connect", self._job, self.peer, self._proc, self._nonce), data)
-        self._agree(self._nonce)
+        self.nonces = self._nonce
 
     def _check(self, expected: bytes, given: bytes) -> None:
         if not hmac.compare_digest(expected, given):
             raise Denied("who was joined with this process does not know the job's key")
-
-    def _agree(self, nonces: bytes) -> None:
-        self.keys = (
-            proof(self._secret, b"seal", self._job, self._proc, self.peer, nonces),
-            proof(self._secret, b"seal", self._job, self.peer, self._proc, nonces),
-        )

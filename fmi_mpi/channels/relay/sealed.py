@@ -16,6 +16,7 @@ from hashlib import blake2b
 
 from fmi_mpi.channels.base import Payload, Receiver
 from fmi_mpi.channels.tcp.connection import Connection
+from fmi_mpi.channels.tcp.handshake import proof
 from fmi_mpi.engine.frames import HEADER_SIZE, FrameError
 
 __all__ = ["BUFFER_SIZE", "SealedConnection"]
@@ -33,15 +34,15 @@ class SealedConnection(Connection):
     """A connection to ``peer`` through the relay.
 
     Args:
-        outward, inward: keys (32 bytes) of the two directions.
+        secret: the job's key. nonces: of both ends, in an order that both know. proc: this process.
     """
 
     __slots__ = ("_inward", "_outward", "_received", "_seen", "_sent", "_tail")
 
-    def __init__(self, sock: socket.socket, peer: int, outward: bytes, inward: bytes) -> None:
+    def __init__(self, sock: socket.socket, peer: int, secret: bytes, nonces: bytes, proc: int) -> None:
         super().__init__(sock, peer)
-        self._outward = outward
-        self._inward = inward
+        self._outward = proof(secret, b"seal", "relay", proc, peer, nonces)
+        self._inward = proof(secret, b"seal", "relay", peer, proc, nonces)
         self._sent = 0
         self._received = 0
         self._seen: blake2b | None = None  # what has come of a long payload

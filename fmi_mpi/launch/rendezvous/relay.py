@@ -23,6 +23,7 @@ from fmi_mpi.bootstrap.relaying import (
     CALL,
     CALLER,
     JOINED,
+    NONCE_SIZE,
     PARK,
     REQUEST_SIZE,
     Request,
@@ -54,7 +55,7 @@ class _End:
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self.sock = sock
         self.deadline = deadline
-        self.nonce = os.urandom(16)
+        self.nonce = os.urandom(NONCE_SIZE)
         self.data = b""
         self.request: Request | None = None
         self.other: _End | None = None
@@ -173,7 +174,7 @@ class Relay:
             asked = call.request
             if tag == request.tag and asked is not None and asked.peer == request.rank:
                 call.deadline = float("inf")
-                self._ring(end, asked.rank)
+                self._ring(end, call, asked.rank)
 
     def _call(self, end: _End, request: Request) -> None:
         pair = request.tag, min(request.rank, request.peer), max(request.rank, request.peer)
@@ -186,19 +187,19 @@ class Relay:
         self._calls[pair] = end
         parked = self._parked.get((request.tag, request.peer))
         if parked is not None:
-            self._ring(parked, request.rank)
+            self._ring(parked, end, request.rank)
         else:
             end.deadline = time.monotonic() + _UNANSWERED
 
-    def _ring(self, parked: _End, rank: int) -> None:
-        self._write(parked, CALLER.pack(rank))
+    def _ring(self, parked: _End, call: _End, rank: int) -> None:
+        self._write(parked, CALLER.pack(rank, call.nonce))
 
     def _join(self, first: _End, second: _End) -> None:
         self._metrics["relay_calls"] += 1
         first.other, second.other = second, first
-        for end in (first, second):
+        for end, other in ((first, second), (second, first)):
             end.deadline = float("inf")
-            self._write(end, bytes([JOINED]))
+            self._write(end, bytes([JOINED]) + other.nonce)
             self._watch(end, end.mask | _READ)
 
     def _refuse(self, end: _End, reason: int) -> None:
