@@ -119,11 +119,11 @@ TABLE: Final = (
     Setting("shm_ring", "FMI_SHM_RING", parse_size, 0, "Bytes of a shared-memory ring; 0 chooses by the job's size."),
     Setting("join_timeout", "FMI_JOIN_TIMEOUT", _seconds, 60.0, "Seconds to wait for all ranks to join the job."),
     Setting("rendezvous", "FMI_RENDEZVOUS", str.strip, "", "Where ranks of several hosts meet: tcp://host:port?key=KEY, or a store by its URL."),
-    Setting("reconnect", "FMI_RECONNECT", _seconds, 30.0, "Seconds to try to renew a broken connection between hosts."),
+    Setting("reconnect", "FMI_RECONNECT", _seconds, 30.0, "Seconds to try to renew a broken connection between hosts, or through the relay."),
     Setting("aws_endpoint_url", "FMI_AWS_ENDPOINT_URL", str, "", "Address of a server that stands for AWS's own; empty: the SDK knows."),
     Setting("policy", "FMI_POLICY", _policy, "", "Choose algorithms by the model: fast, cheap or balanced; unset: by rules."),
     Setting("model", "FMI_MODEL", str, "", "Profile of the model: local, lambda or a path; unset: as calibrated, else local."),
-    Setting("encrypt", "FMI_ENCRYPT", _boolean, False, "Encrypt what the tcp channel sends between hosts (AES-GCM)."),
+    Setting("encrypt", "FMI_ENCRYPT", _boolean, False, "Encrypt what is sent between hosts over tcp, and through the relay (AES-GCM)."),
     Setting("stacks_on_timeout", "FMI_STACKS", _boolean, False, "On SIGUSR1, print the stacks of all threads of a rank."),
 )  # fmt: skip
 _COLLECTIVES: Final = "FMI_COLL_"

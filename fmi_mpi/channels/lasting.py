@@ -219,7 +219,8 @@ class Lasting(Generic[P]):
             self._end(one, "the connection was closed")
             return
         except FrameError as error:
-            self._lose(one, str(error))
+            if one.connection is connection:  # else what it caused to be written has ended it, and the rest comes again
+                self._lose(one, str(error))
             return
         except OSError as error:
             self._end(one, f"the connection broke: {error.strerror or error}")

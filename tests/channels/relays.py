@@ -16,7 +16,7 @@ from fmi_mpi.launch.rendezvous.metrics import Metrics
 from fmi_mpi.launch.rendezvous.relay import Relay
 from fmi_mpi.launch.rendezvous.tickets import derive
 
-__all__ = ["access", "key_of", "served", "settling"]
+__all__ = ["Served", "access", "key_of", "served", "settling"]
 
 
 def key_of(tag: bytes) -> bytes:
@@ -29,20 +29,35 @@ def access(port: int, tag: bytes) -> Access:
 
 
 class Served:
-    """A relay in a thread; ``settle`` returns when it has done all that there is to do, as far as sockets show."""
+    """A relay in a thread; ``settle`` returns when it has done all that there is to do, as far as sockets show.
 
-    def __init__(self) -> None:
+    Args:
+        kind: the relay's class.
+    """
+
+    def __init__(self, kind: type[Relay] = Relay) -> None:
+        self._kind = kind
         self._selector = selectors.DefaultSelector()
         self._pid = os.getpid()
         self._wake_read, self._wake_write = os.pipe()
         self._idle = threading.Semaphore(0)
-        self.relay = Relay(self._selector, "127.0.0.1", 0, key_of, 1 << 40, Metrics())
+        self.relay = self._relay(0)
         self._selector.register(self._wake_read, selectors.EVENT_READ, self._on_wake)
         threading.Thread(target=self._serve, daemon=True).start()
 
     def settle(self) -> None:
+        self._ask(b"!")
+
+    def restart(self) -> None:
+        """Let another relay take the place of this one: every connection breaks."""
+        self._ask(b"R")
+
+    def _relay(self, port: int) -> Relay:
+        return self._kind(self._selector, "127.0.0.1", port, key_of, 1 << 40, Metrics())
+
+    def _ask(self, what: bytes) -> None:
         if os.getpid() == self._pid:
-            os.write(self._wake_write, b"!")
+            os.write(self._wake_write, what)
             self._idle.acquire()
 
     def _serve(self) -> None:
@@ -56,7 +71,10 @@ class Served:
         return bool(events)
 
     def _on_wake(self) -> None:
-        os.read(self._wake_read, 1)
+        if os.read(self._wake_read, 1) == b"R":
+            port = self.relay.port
+            self.relay.close()
+            self.relay = self._relay(port)
         while self._turn(0):
             pass
         self._idle.release()
@@ -80,8 +98,9 @@ def served() -> Served:
     return Served()
 
 
-def settling(membership: Membership, receiver: Receiver) -> Settling:
-    """Return a channel over that relay."""
-    channel = Settling(membership, access(served().relay.port, bytes(TAG_SIZE)), receiver)
-    channel.served = served()
+def settling(membership: Membership, receiver: Receiver, by: Served | None = None) -> Settling:
+    """Return a channel over a relay, by default that one."""
+    by = by or served()
+    channel = Settling(membership, access(by.relay.port, bytes(TAG_SIZE)), receiver)
+    channel.served = by
     return channel

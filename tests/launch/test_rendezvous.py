@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -176,6 +176,62 @@ def test_a_job_goes_on_while_the_service_is_started_again(launcher: Launcher, tm
     for process_ in (other, bare):
         process_.communicate()
     assert ends == [0, 0, 0]
+
+
+RELAYED = """
+    import sys
+    import numpy as np
+    from fmi_mpi import MPI
+    comm = MPI.COMM_WORLD
+    other = 1 - comm.rank
+    def exchange(count):
+        for number in range(count):
+            size = (1 << 16) if number % 3 else 10
+            got = np.empty(size)
+            comm.Sendrecv(np.arange(float(size)) + number, other, number, got, other, number)
+            assert (got == np.arange(float(size)) + number).all()
+    exchange(5)
+    while not comm.bcast(sys.stdin.readline() if comm.rank == 0 else None).startswith("end"):
+        print("next", flush=True) if comm.rank == 0 else None
+        exchange(40)
+    print("sum", comm.allreduce(comm.rank), flush=True)
+"""
+
+
+def four_free_ports() -> int:
+    """Return the first of four ports in a row that are free now."""
+    while True:
+        with ExitStack() as held:
+            first = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            try:
+                for port in range(first + 1, first + 4):
+                    held.enter_context(socket.create_server(("127.0.0.1", port)))
+                return int(first)
+            except (OSError, OverflowError):
+                continue
+
+
+def test_streams_through_the_relay_survive_restarts_of_the_service(launcher: Launcher, tmp_path: Path) -> None:
+    script = launcher.script(RELAYED)
+    options = ("--key-file", str(tmp_path / "key"))
+    bind = f"tcp://127.0.0.1:{four_free_ports()}"
+    more = ("--channels", "relay")
+    with ExitStack() as running:
+        url, process = running.enter_context(service(launcher, *options, bind=bind))
+        other = running.enter_context(launcher.start(*part(url, "1", 2, more=more), script))
+        first = running.enter_context(launcher.start(*part(url, "0", 2, more=more), script, stdin=subprocess.PIPE))
+        assert first.stdin is not None and first.stdout is not None
+        for _ in range(3):
+            first.stdin.write("go\n")
+            first.stdin.flush()
+            assert first.stdout.readline() == "next\n"
+            process.kill()  # in the middle of the exchange
+            process.wait(20)
+            _, process = running.enter_context(service(launcher, *options, bind=bind))
+        out, err = first.communicate("end\n", timeout=60)
+        other.communicate(timeout=60)
+    assert (first.returncode, other.returncode, err) == (0, 0, "")
+    assert "sum 1" in out
 
 
 def test_wrong_keys_and_secrets(launcher: Launcher) -> None:
