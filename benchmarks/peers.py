@@ -34,6 +34,7 @@ class Peer:
     env: dict[str, str] = field(default_factory=dict)
     most: int = 1 << 30  # ranks
     only: tuple[str, ...] = ()  # pieces; empty: all
+    program: str = "benchmarks.rank"
 
     @property
     def name(self) -> str:
@@ -41,7 +42,7 @@ class Peer:
 
     def command(self, size: int, path: str) -> list[str]:
         """Return the command that starts all ranks, or one if there is no launcher."""
-        program = [str(self.python), "-m", "benchmarks.rank", self.module, path]
+        program = [str(self.python), "-m", self.program, self.module, path]
         if not self.launcher:
             return program
         idle = (

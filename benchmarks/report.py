@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.pieces import PIECES
 
-__all__ = ["write"]
+__all__ = ["markdown", "size_of", "write"]
 
 OURS = "fmi_mpi"
 MPIS = ("MPICH", "Open MPI")
@@ -107,7 +107,7 @@ def _bars(table: _Table) -> str:
             if ratios:
                 worst, key = max(ratios)
                 rows.append([key[0], bar.transport, str(ranks), bar.words, f"≤ {bar.limit:g}x", f"{worst:.2f}x",
-                             _bytes(key[2]), _verdict(worst <= bar.limit)])  # fmt: skip
+                             size_of(key[2]), _verdict(worst <= bar.limit)])  # fmt: skip
     for (piece, ranks, _, transport), times in table.medians.items():
         limit = {"import": _IMPORT_LIMIT, "idle": _IDLE_LIMIT}.get(piece)
         if limit is not None and OURS in times:
@@ -115,7 +115,7 @@ def _bars(table: _Table) -> str:
             rows.append([piece, "" if piece == "import" else transport, str(ranks), "beyond numpy" if piece == "import" else "each rank",
                          "≤ " + shown(limit), shown(times[OURS]), "", _verdict(times[OURS] <= limit)])  # fmt: skip
     passed = sum(row[-1] == "pass" for row in rows)
-    return f"{_markdown(rows)}\n\n{passed} of {len(rows) - 1} pass."
+    return f"{markdown(rows)}\n\n{passed} of {len(rows) - 1} pass."
 
 
 def _verdict(good: bool) -> str:
@@ -131,7 +131,7 @@ def _section(table: _Table, piece: str, ranks: int, unit: str) -> list[str]:
     scale = 1e6 if unit == "us" else 1.0
     rows = [["size", *(f"{name} {transport}" for name, transport in peers), *(f"ratio {name}" for name in transports)]]
     for nbytes in sorted({key[2] for key in keys}):
-        row = [_bytes(nbytes)]
+        row = [size_of(nbytes)]
         for name, transport in peers:
             time = table.medians.get((piece, ranks, nbytes, transport), {}).get(name)
             row.append("" if time is None else _number(time * scale))
@@ -140,7 +140,7 @@ def _section(table: _Table, piece: str, ranks: int, unit: str) -> list[str]:
             row.append("" if ratio is None else f"{ratio:.2f}")
         rows.append(row)
     words = "µs" if unit == "us" else unit
-    return [f"### {piece}, {ranks} ranks, {words}", "", _markdown(rows)]
+    return [f"### {piece}, {ranks} ranks, {words}", "", markdown(rows)]
 
 
 def _others(table: _Table) -> list[str]:
@@ -153,16 +153,18 @@ def _others(table: _Table) -> list[str]:
                 rows += [[f"{family} {transport}" if piece == "start" else family, str(ranks), f"{time * 1e3:.0f}"]
                          for family, time in times.items()]  # fmt: skip
         if len(rows) > 1:
-            lines += [f"### {title}", "", _markdown(rows), ""]
+            lines += [f"### {title}", "", markdown(rows), ""]
     return lines
 
 
-def _markdown(rows: list[list[str]]) -> str:
+def markdown(rows: list[list[str]]) -> str:
+    """Return a table; the first row is its head."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-def _bytes(nbytes: int) -> str:
+def size_of(nbytes: int) -> str:
+    """Return a number of bytes in words; none are no word."""
     for unit, size in (("MiB", MIB), ("KiB", 1 << 10)):
         if nbytes >= size and nbytes % size == 0:
             return f"{nbytes // size} {unit}"

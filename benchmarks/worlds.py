@@ -16,6 +16,7 @@ import tempfile
 import time
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
+from typing import Any
 
 from benchmarks.peers import ROOT, Peer
 
@@ -61,9 +62,14 @@ class World:
 
     def measure(self, piece: str, nbytes: int, rounds: int) -> float | None:
         """Have all ranks run a loop; return the slowest one's figure, None if the peer has no such thing."""
+        figures = self.ask(piece, nbytes, rounds)
+        return None if None in figures else max(figures)
+
+    def ask(self, piece: str, nbytes: int = 0, rounds: int = 0) -> list[Any]:
+        """Have all ranks run a loop; return what each has answered, in any order."""
         for rank in self._ranks:
             rank.send((piece, nbytes, rounds))
-        figures: list[float | None] = []
+        answers: list[Any] = []
         waiting, end = set(self._ranks), time.monotonic() + _ANSWER
         while waiting:
             ready = wait(waiting, max(0.0, end - time.monotonic()))
@@ -71,11 +77,11 @@ class World:
                 raise PeerError(f"{self.peer.name} hangs in {piece}, {nbytes} B, {self.size} ranks{self._words()}")
             for rank in ready:
                 try:
-                    figures.append(rank.recv())  # type: ignore[union-attr]
+                    answers.append(rank.recv())  # type: ignore[union-attr]
                 except (EOFError, OSError):
                     raise PeerError(f"{self.peer.name} died in {piece}, {nbytes} B{self._words()}") from None
             waiting -= set(ready)  # type: ignore[arg-type]
-        return None if None in figures else max(figures)  # type: ignore[type-var]
+        return answers
 
     def close(self) -> None:
         """End the job, by force if need be. Idempotent."""
