@@ -123,7 +123,7 @@ TABLE: Final = (
     Setting("aws_endpoint_url", "FMI_AWS_ENDPOINT_URL", str, "", "Address of a server that stands for AWS's own; empty: the SDK knows."),
     Setting("policy", "FMI_POLICY", _policy, "", "Choose algorithms by the model: fast, cheap or balanced; unset: by rules."),
     Setting("model", "FMI_MODEL", str, "", "Profile of the model: local, lambda or a path; unset: as calibrated, else local."),
-    Setting("encrypt", "FMI_ENCRYPT", _boolean, False, "Encrypt what is sent between hosts over tcp, and through the relay (AES-GCM)."),
+    Setting("encrypt", "FMI_ENCRYPT", _boolean, False, "Encrypt what goes over tcp between hosts, the relay and stores (AES-GCM)."),
     Setting("stacks_on_timeout", "FMI_STACKS", _boolean, False, "On SIGUSR1, print the stacks of all threads of a rank."),
 )  # fmt: skip
 _COLLECTIVES: Final = "FMI_COLL_"

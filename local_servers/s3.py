@@ -115,10 +115,11 @@ class S3Server(Server):
         return [thing["Key"] for page in pages for thing in page.get("Contents", ())]
 
 
-def s3_settings(server: S3Server, rest: str) -> Settings:
+def s3_settings(server: S3Server, rest: str, **variables: str) -> Settings:
     """Return the settings of a rank that uses this server, whose credentials the SDK finds in the environment."""
     os.environ.update({name: text for name, text in server.environment.items() if name.startswith("AWS_")})
-    return Settings({"FMI_CHANNELS": server.url(rest), "FMI_AWS_ENDPOINT_URL": server.endpoint})
+    own = {"FMI_CHANNELS": server.url(rest), "FMI_AWS_ENDPOINT_URL": server.endpoint}
+    return Settings({**own, **variables})
 
 
 @cache

@@ -187,16 +187,18 @@ class _Wait(_Look):
     def _on_failure(self, length: int, failure: str) -> None:
         """The peer has been asked for: has it failed, or put something of another length?"""
         get = self.get
-        if length == 0:
+        if failure:
+            self.done(ERR_OTHER, failure)
+        elif length == 0:
             self.done(ERR_OTHER, f"rank {get.peer} has failed in this collective")
-        elif get.nbytes < 0:
-            self.again()
         else:
             self.storage._shelf.length(self.number, get.turn, get.peer, get.block, self._on_length)
 
     def _on_length(self, length: int, failure: str) -> None:
         get = self.get
-        if length in (-1, get.nbytes):
+        if failure:
+            self.done(ERR_OTHER, failure)
+        elif get.nbytes < 0 or length in (-1, get.nbytes):
             self.again()
         else:
             self.done(

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from fmi_mpi.channels.conformance import Recorder, header_of, pump
 from fmi_mpi.channels.mailbox import MailboxChannel
+from fmi_mpi.channels.mailbox.objects import Sealer
 
-__all__ = ["Frames", "pair"]
+__all__ = ["Frames", "made", "pair"]
 
 
 @contextmanager
@@ -29,6 +30,11 @@ def pair(end: Callable[[int, Recorder], MailboxChannel]) -> Iterator[tuple[list[
     finally:
         for channel in channels:
             channel.close()
+
+
+def made(sealer: Sealer, kind: int, sender: int, number: int, body: bytes) -> bytes:
+    """Return an object as it lies in a store."""
+    return b"".join(sealer.seal(kind, sender, number, 0, (body,)))
 
 
 class Frames:

@@ -89,41 +89,43 @@ def seal_noise(channel: Channel, peer: int, data: bytes) -> None:
     cast(MailboxChannel, channel)._outboxes[peer]._put(FRAME, (data,), len(data), None)
 
 
-def over_redis(kind: str, options: str = "") -> Subject:
+def over_redis(kind: str, **variables: str) -> Subject:
     """Redis with this kind of server, started on first use."""
 
     def make(proc: int, size: int, receiver: Receiver) -> Channel:
-        settings = Settings({"FMI_CHANNELS": f"{shared(kind).url}?patience=2{options}"})
+        settings = Settings({"FMI_CHANNELS": f"{shared(kind).url}?patience=2", **variables})
         return create("redis", Membership(proc, size, JOB, SECRET, settings), receiver)
 
-    return Subject(f"redis-{kind}" if kind != "redis" else "redis", make, seal_noise)
+    label = (["redis"] if kind == "redis" else ["redis", kind]) + ["encrypted"] * bool(variables)
+    return Subject("-".join(label), make, seal_noise)
 
 
-def over_s3() -> Subject:
+def over_s3(**variables: str) -> Subject:
     """S3, with a server of its own, started on first use."""
 
     def make(proc: int, size: int, receiver: Receiver) -> Channel:
-        settings = s3_settings(shared_s3(), "conformance?patience=2")
+        settings = s3_settings(shared_s3(), "conformance?patience=2", **variables)
         return create("s3", Membership(proc, size, JOB, SECRET, settings), receiver)
 
     return Subject("s3", make, seal_noise, notices=False)
 
 
 @cache
-def _dynamodb(kind: str) -> Settings:
-    """A server of this kind with a table, started on first use."""
+def _dynamodb(kind: str) -> dict[str, str]:
+    """Variables of a rank that uses a server of this kind with a table, started on first use."""
     os.environ.update(dynamodb_server.CREDENTIALS)
     url = "dynamodb://conformance?patience=2"
-    settings = Settings({"FMI_CHANNELS": url, "FMI_AWS_ENDPOINT_URL": dynamodb_server.shared(kind).endpoint})
-    dynamodb.setup(url, settings)
-    return settings
+    variables = {"FMI_CHANNELS": url, "FMI_AWS_ENDPOINT_URL": dynamodb_server.shared(kind).endpoint}
+    dynamodb.setup(url, Settings(variables))
+    return variables
 
 
-def over_dynamodb(kind: str) -> Subject:
+def over_dynamodb(kind: str, **variables: str) -> Subject:
     """DynamoDB with this kind of server."""
 
     def make(proc: int, size: int, receiver: Receiver) -> Channel:
-        return create("dynamodb", Membership(proc, size, JOB, SECRET, _dynamodb(kind)), receiver)
+        settings = Settings({**_dynamodb(kind), **variables})
+        return create("dynamodb", Membership(proc, size, JOB, SECRET, settings), receiver)
 
     return Subject(f"dynamodb-{kind}", make, seal_noise, notices=False)
 
@@ -150,6 +152,7 @@ SUBJECTS = (
     over_relay("relay-renewing", FMI_RECONNECT="0.5"),
     over_relay("relay-encrypted", FMI_RECONNECT="0", FMI_ENCRYPT="1"),
     *map(over_redis, KINDS),
+    over_redis(next(iter(KINDS)), FMI_ENCRYPT="1"),
     over_s3(),
     over_dynamodb("ministack"),
 )

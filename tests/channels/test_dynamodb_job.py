@@ -32,8 +32,8 @@ print("done", flush=True)
 """
 
 
-def run(*words: str, ranks: int = 3) -> subprocess.CompletedProcess[str]:
-    variables = {**CREDENTIALS, "FMI_AWS_ENDPOINT_URL": shared(KINDS[0]).endpoint}
+def run(*words: str, ranks: int = 3, **more: str) -> subprocess.CompletedProcess[str]:
+    variables = {**CREDENTIALS, "FMI_AWS_ENDPOINT_URL": shared(KINDS[0]).endpoint, **more}
     return jobs.run(URL, variables, *words, ranks=ranks)
 
 
@@ -48,9 +48,9 @@ def items(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Any]]:
     return lambda: cast(list[Any], keys._client.ask("scan", TableName=table.name)["Items"])
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 5])
-def test_collectives_cost_what_the_formulas_say(ranks: int, items: Callable[[], list[Any]]) -> None:
-    done = run(COUNTED, ranks=ranks)
+@pytest.mark.parametrize(("ranks", "encrypt"), [(2, "0"), (3, "1"), (5, "0")])
+def test_collectives_cost_what_the_formulas_say(ranks: int, encrypt: str, items: Callable[[], list[Any]]) -> None:
+    done = run(COUNTED, ranks=ranks, FMI_ENCRYPT=encrypt)
     assert done.stdout == "as predicted\n", done.stdout + done.stderr
     assert items() == []
 

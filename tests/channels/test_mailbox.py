@@ -12,15 +12,19 @@ from hypothesis import strategies as st
 from fmi_mpi.channels.base import Capabilities
 from fmi_mpi.channels.conformance import Recorder, header_of
 from fmi_mpi.channels.mailbox import Events, MailboxChannel, Usage
-from fmi_mpi.channels.mailbox.objects import FRAME, HEAD, MORE, Sealer, read_head
+from fmi_mpi.channels.mailbox.objects import FRAME, HEAD, MORE, PROVEN, Sealer, read_head
+from fmi_mpi.channels.mailbox.sealed import CipherSealer
 from fmi_mpi.channels.redis.resp import Incomplete, ProtocolError, Push, ReplyError, pack, parse
 from fmi_mpi.channels.registry import Membership
 from fmi_mpi.config import Settings
 
+from .pairs import made
 from .subjects import JOB, SECRET
 
 LIMIT = 1000
 WINDOW = 4000
+SEALERS = (Sealer, CipherSealer)
+PLAIN, ENCRYPTED = Settings({}), Settings({"FMI_ENCRYPT": "1"})
 
 
 class Memory:
@@ -98,13 +102,15 @@ class MemoryStore:
     def close(self) -> None: ...
 
 
-def job(size: int = 2, patience: float = 1e9) -> tuple[list[MailboxChannel], list[MemoryStore], list[Recorder]]:
+def job(
+    size: int = 2, patience: float = 1e9, settings: Settings = PLAIN
+) -> tuple[list[MailboxChannel], list[MemoryStore], list[Recorder]]:
     memory = Memory()
     stores = [MemoryStore(memory) for _ in range(size)]
     recorders = [Recorder() for _ in range(size)]
     channels = [
         MailboxChannel("memory", Capabilities(), stores[proc], member, recorders[proc], WINDOW, patience)
-        for proc, member in enumerate(Membership(proc, size, JOB, SECRET, Settings({})) for proc in range(size))
+        for proc, member in enumerate(Membership(proc, size, JOB, SECRET, settings) for proc in range(size))
     ]
     addresses = {proc: channel.address() for proc, channel in enumerate(channels)}
     for proc, channel in enumerate(channels):
@@ -116,9 +122,12 @@ def payload(number: int, size: int) -> bytes:
     return random.Random(number).randbytes(size)
 
 
-@given(st.lists(st.integers(0, 6000), min_size=1, max_size=30), st.randoms(use_true_random=False))
-def test_frames_arrive_once_and_in_order_whatever_the_store_does(sizes: list[int], dice: random.Random) -> None:
-    channels, stores, recorders = job()
+@pytest.mark.parametrize("settings", [PLAIN, ENCRYPTED], ids=["plain", "encrypted"])
+@given(sizes=st.lists(st.integers(0, 6000), min_size=1, max_size=30), dice=st.randoms(use_true_random=False))
+def test_frames_arrive_once_and_in_order_whatever_the_store_does(
+    settings: Settings, sizes: list[int], dice: random.Random
+) -> None:
+    channels, stores, recorders = job(settings=settings)
     kept: list[bytes] = []
 
     def pick(waiting: list[bytes]) -> list[bytes]:
@@ -146,6 +155,14 @@ def test_frames_arrive_once_and_in_order_whatever_the_store_does(sizes: list[int
     assert recorders[1].frames == [(0, number, payload(number, size)) for number, size in enumerate(sizes)]
     assert sorted(recorders[0].freed) == list(range(len(sizes)))
     assert not channels[0].pending()
+
+
+def test_a_rank_that_encrypts_and_one_that_does_not_are_told_so() -> None:
+    (plain, _), _, _ = job()
+    (sealed, _), _, _ = job(settings=ENCRYPTED)
+    assert not plain.reachable(sealed.address()) and not sealed.reachable(plain.address())
+    assert "FMI_ENCRYPT" in plain.obstacle(sealed.address())
+    assert not plain.obstacle(plain.address())
 
 
 def test_no_more_than_the_window_lies_unread() -> None:
@@ -202,22 +219,47 @@ def test_the_place_of_a_lost_peer_is_not_written_any_more() -> None:
     body = header_of(1, 3000)
     channels[0]._outbox(1)._put(FRAME, (body,), len(body), None)  # type: ignore[union-attr]
     channels[1].poll()
-    head = Sealer(SECRET, JOB, stores[1].box).head(MORE, 0, 2, 0, (bytes(900),))
-    assert channels[1].landing(memoryview(head)) is not None
+    head = memoryview(made(Sealer(SECRET, JOB, stores[1].box), MORE, 0, 2, bytes(900)))[:HEAD]
+    assert channels[1].landing(head) is not None
     channels[1].refused(stores[0].box, "gone")
     assert stores[1].diverted == 1
-    assert channels[1].landing(memoryview(head)) is None
+    assert channels[1].landing(head) is None
 
 
-@given(st.binary(max_size=200), st.integers(0, 300))
-def test_any_other_byte_is_noticed(body: bytes, at: int) -> None:
-    sealer = Sealer(SECRET, JOB, "box")
-    thing = bytearray(sealer.head(FRAME, 3, 4, 5, (body,)) + body)
+def opened(sealer: Sealer, thing: bytes) -> bytes | None:
+    body = sealer.open(memoryview(thing)[:HEAD], memoryview(thing)[HEAD:])
+    return None if body is None else bytes(body)
+
+
+@pytest.mark.parametrize("kind", SEALERS)
+@given(st.lists(st.binary(max_size=100), max_size=3), st.integers(0, 300), st.integers(0, 7))
+def test_any_other_bit_is_noticed(kind: type[Sealer], parts: list[bytes], at: int, bit: int) -> None:
+    sealer, peer = kind(SECRET, JOB, "box"), kind(SECRET, JOB, "box")
+    body = b"".join(parts)
+    thing = bytearray(b"".join(sealer.seal(FRAME, 3, 4, 5, parts)))
     assert read_head(thing) == (FRAME, 3, 4, len(body), 5)
-    assert sealer.is_genuine(memoryview(thing)[:HEAD], memoryview(thing)[HEAD:])
-    thing[at % len(thing)] ^= 1
-    assert not sealer.is_genuine(memoryview(thing)[:HEAD], memoryview(thing)[HEAD:])
-    assert not Sealer(SECRET, JOB, "other").is_genuine(memoryview(thing)[:HEAD], memoryview(thing)[HEAD:])
+    assert len(thing) == HEAD + len(body)
+    assert opened(peer, bytes(thing)) == opened(sealer, bytes(thing)) == body
+    for stranger in (kind(SECRET, JOB, "other"), kind(SECRET, "another", "box"), kind(b"another", JOB, "box")):
+        assert opened(stranger, bytes(thing)) is None
+    thing[at % len(thing)] ^= 1 << bit
+    assert opened(peer, bytes(thing)) is None
+    assert opened(peer, bytes(thing) + b"x") is None
+
+
+def test_no_nonce_comes_twice_with_a_key() -> None:
+    """Neither in one sealer, nor in two that begin to count anew: what they make of the same is never the same."""
+    sealers = [CipherSealer(SECRET, JOB, "box") for _ in range(20)]
+    seals = [made(sealer, FRAME, 3, 4, b"body")[PROVEN:] for sealer in sealers for _ in range(20)]
+    assert len({seal[:16] for seal in seals}) == len({seal[32:] for seal in seals}) == 400
+
+
+def test_the_memory_of_a_message_is_not_changed() -> None:
+    """What is sealed stays as it is; what is opened lies in the same memory, so that nothing is copied."""
+    sealer, body = CipherSealer(SECRET, JOB, "box"), bytearray(b"payload")
+    thing = memoryview(bytearray(b"".join(sealer.seal(FRAME, 0, 0, 0, (memoryview(body),)))))
+    assert body == b"payload" and b"payload" not in thing.tobytes()
+    assert sealer.open(thing[:HEAD], thing[HEAD:]) == b"payload" == thing[HEAD:]
 
 
 @pytest.mark.parametrize(

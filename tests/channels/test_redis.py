@@ -22,7 +22,7 @@ from fmi_mpi.config import Settings
 from local_servers.redis import KINDS, RedisServer, ask, free_port, shared
 
 from . import pairs
-from .pairs import Frames
+from .pairs import Frames, made
 from .subjects import JOB, SECRET
 
 ANY = next(iter(KINDS))
@@ -245,14 +245,14 @@ def test_nothing_of_a_stranger_is_used() -> None:
         for kind in (FRAME, MORE, ACK, BYE):
             for sealer in (forger, mover):
                 body = header + b"evil"
-                add(server, box, b"o", sealer.head(kind, 0, number, 0, (body,)) + body)
+                add(server, box, b"o", made(sealer, kind, 0, number, body))
         genuine = Sealer(SECRET, JOB, box)
-        head = genuine.head(FRAME, 0, number, 0, (header + b"good",))
+        head = made(genuine, FRAME, 0, number, header + b"good")[:HEAD]
         add(server, box, b"o", head + header + b"evil")
         add(server, box, b"o", head + header + b"good" + b"more")
         add(server, box, b"o", head[: HEAD - 1])
-        add(server, box, b"o", genuine.head(FRAME, 7, 0, 0, (header,)) + header)
-        add(server, box, b"o", genuine.head(FRAME, 1, 0, 0, (header,)) + header)
+        add(server, box, b"o", made(genuine, FRAME, 7, 0, header))
+        add(server, box, b"o", made(genuine, FRAME, 1, 0, header))
         add(server, box, b"o", b"")
         add(server, box, b"o", bytes(3_000_000))
         add(server, box, b"other", b"field", b"and", b"more")
@@ -274,7 +274,7 @@ def test_forged_bytes_of_a_body_are_replaced() -> None:
         forged = Sealer(b"another key", JOB, channels[1]._box)
         length = store(channels[0]).limit - HEAD
         for number in range(first, outbox._number):
-            add(server, channels[1]._box, b"o", forged.head(MORE, 0, number, 0, (bytes(length),)) + bytes(length))
+            add(server, channels[1]._box, b"o", made(forged, MORE, 0, number, bytes(length)))
         pump(channels, lambda: bool(recorders[1].frames), "the frame")
         assert recorders[1].frames[0][2] == bytes(data)
 

@@ -22,7 +22,7 @@ from local_servers.redis import free_port
 from local_servers.s3 import BUCKET, S3Server, shared_s3
 
 from . import pairs
-from .pairs import Frames
+from .pairs import Frames, made
 from .subjects import JOB, SECRET
 
 SIZES = (10, 70_000, 3_000_000, 0)
@@ -241,9 +241,7 @@ def test_nothing_of_a_stranger_is_used() -> None:
         number = channels[0]._outboxes[1]._number
         forger, mover = Sealer(b"another key", JOB, box), Sealer(SECRET, JOB, channels[0]._box)
         body = header_of(9, 4) + b"evil"
-        things = [
-            sealer.head(kind, 0, number, 0, (body,)) + body for kind in (FRAME, MORE) for sealer in (forger, mover)
-        ]
+        things = [made(sealer, kind, 0, number, body) for kind in (FRAME, MORE) for sealer in (forger, mover)]
         for index, thing in enumerate([*things, b"", b"short", bytes(3_000_000)]):
             server.client().put_object(Bucket=BUCKET, Key=f"tests/{box}/{index}", Body=thing)
         send(channels[0], 1, range(4))

@@ -30,8 +30,8 @@ print("both", flush=True)
 """
 
 
-def run(server: S3Server, url: str, *words: str, ranks: int = 3) -> subprocess.CompletedProcess[str]:
-    return jobs.run(url, server.environment, *words, ranks=ranks)
+def run(server: S3Server, url: str, *words: str, ranks: int = 3, **more: str) -> subprocess.CompletedProcess[str]:
+    return jobs.run(url, {**server.environment, **more}, *words, ranks=ranks)
 
 
 def test_parity_programs() -> None:
@@ -44,10 +44,10 @@ def test_parity_programs() -> None:
     assert server.names("parity/") == []
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 5])
-def test_collectives_cost_what_the_formulas_say(ranks: int) -> None:
+@pytest.mark.parametrize(("ranks", "encrypt"), [(2, "0"), (3, "1"), (5, "0")])
+def test_collectives_cost_what_the_formulas_say(ranks: int, encrypt: str) -> None:
     server = shared_s3()
-    done = run(server, server.url(f"counted-{ranks}"), COUNTED, ranks=ranks)
+    done = run(server, server.url(f"counted-{ranks}"), COUNTED, ranks=ranks, FMI_ENCRYPT=encrypt)
     assert done.stdout == "as predicted\n", done.stdout + done.stderr
     assert server.names(f"counted-{ranks}/") == []
 

@@ -17,9 +17,11 @@ from typing import cast
 from urllib.parse import quote
 
 from fmi_mpi.channels.base import Address, Capabilities, Path, Payload, Receiver
+from fmi_mpi.channels.ciphers import require
 from fmi_mpi.channels.mailbox.inbox import Inbox, Left
 from fmi_mpi.channels.mailbox.objects import BYE, HEAD, Sealer, read_head
 from fmi_mpi.channels.mailbox.outbox import Frame, Outbox
+from fmi_mpi.channels.mailbox.sealed import CipherSealer
 from fmi_mpi.channels.mailbox.shelf import MailboxShelf
 from fmi_mpi.channels.mailbox.store import KeyStore, Store, Usage
 from fmi_mpi.channels.registry import Membership
@@ -66,7 +68,10 @@ class MailboxChannel:
         self._patience = patience
         self._prefix = f"fmi/{{{quote(self._job, safe='')}}}/"
         self._box = f"{self._prefix}{self.proc}/{os.urandom(_NONCE).hex()}"
-        self._own = Sealer(self._secret, self._job, self._box)
+        self._encrypts = membership.settings.encrypt
+        if self._encrypts:
+            require()
+        self._own = self._sealer(self._box)
         self._opened = False
         self._closed = False
         self._boxes: dict[int, str] = {}
@@ -92,9 +97,17 @@ class MailboxChannel:
         if not self._opened:
             self._store.open(self._box, self)
             self._opened = True
-        return {"box": self._box}
+        return {"box": self._box, "encrypts": self._encrypts}
+
+    def obstacle(self, address: Address) -> str:
+        """Say why a peer with this address cannot be reached; empty if nothing is known against it."""
+        if address.get("encrypts", False) != self._encrypts:
+            return "the other end has FMI_ENCRYPT set otherwise; all ranks must have the same"
+        return ""
 
     def reachable(self, address: Address) -> bool:
+        if self.obstacle(address):
+            return False
         box = str(address.get("box", ""))
         if box not in self._here:
             self._look([box])
@@ -143,19 +156,22 @@ class MailboxChannel:
         """See ``channels.base.Storing``; for stores of keys only."""
         store = cast(KeyStore, self._store)
         label = f"{self._box if owner == self.proc else self._boxes[owner]}~{name}"
-        shelf = MailboxShelf(store.keys, store.ask, label, place, Sealer(self._secret, self._job, label))
+        shelf = MailboxShelf(store.keys, store.ask, label, place, self._sealer(label))
         self._shelves.append(shelf)
         return shelf
 
     # -- mailbox.store.Events ------------------------------------------------------------------------------------
 
-    def arrived(self, thing: memoryview) -> None:
+    def arrived(self, thing: memoryview) -> bool:
         head = read_head(thing)
-        if head is None or not self._is_peer(head[1]) or not self._own.is_genuine(thing[:HEAD], thing[HEAD:]):
+        body = self._own.open(thing[:HEAD], thing[HEAD:]) if head is not None and self._is_peer(head[1]) else None
+        if head is None or body is None:
             self.forged += 1
-        elif head[1] not in self._gone:
+            return False
+        if head[1] not in self._gone:
             inbox = self._inboxes.get(head[1]) or self._inbox(head[1])
-            self._take(inbox, head, thing[HEAD:], False)
+            self._take(inbox, head, body, False)
+        return True
 
     def landing(self, head: memoryview) -> memoryview | None:
         fields = read_head(head)
@@ -169,12 +185,13 @@ class MailboxChannel:
         fields = read_head(head)
         assert fields is not None
         inbox = self._inboxes[fields[1]]
-        body = inbox.landing(fields)
-        assert body is not None
-        if self._own.is_genuine(head, body):
-            self._take(inbox, fields, body, True)
-        else:
+        place = inbox.landing(fields)
+        assert place is not None
+        body = self._own.open(head, place)
+        if body is None:
             self.forged += 1
+        else:
+            self._take(inbox, fields, body, True)
 
     def stored(self, ticket: object) -> None:
         if type(ticket) is Frame:
@@ -194,13 +211,15 @@ class MailboxChannel:
         return fields is not None and fields[0] == BYE
 
     def broken(self, reason: str) -> None:
-        reason = reason.removeprefix(f"{self.name}: ")
         self._failure = reason
         for peer in range(self._size):
             if peer != self.proc:
                 self._lose(peer, reason)
 
     # -- peers ---------------------------------------------------------------------------------------------------
+
+    def _sealer(self, box: str) -> Sealer:
+        return (CipherSealer if self._encrypts else Sealer)(self._secret, self._job, box)
 
     def _is_peer(self, peer: int) -> bool:
         return 0 <= peer < self._size and peer != self.proc
@@ -221,8 +240,9 @@ class MailboxChannel:
         if self._failure or not box:
             self._lose(peer, self._failure or f"process {peer} has no mailbox; it does not offer this channel")
             return None
-        sealer = Sealer(self._secret, self._job, box)
-        outbox = self._outboxes[peer] = Outbox(self.proc, box, sealer, self._store, self._window, self._receiver.sent)
+        outbox = self._outboxes[peer] = Outbox(
+            self.proc, box, self._sealer(box), self._store, self._window, self._receiver.sent
+        )
         self._store.watch(box)
         outbox.introduce(self._box)
         return outbox
@@ -288,4 +308,4 @@ class MailboxChannel:
         if outbox is not None:
             self._store.forget(outbox.box)
             outbox.close()
-        self._receiver.lost(peer, f"{self.name}: {reason}")
+        self._receiver.lost(peer, f"{self.name}: {reason.removeprefix(f'{self.name}: ')}")

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 from fmi_mpi.channels.mailbox.store import Usage
 
-__all__ = ["Found", "Keys"]
+__all__ = ["Found", "Keys", "spoilt"]
 
 
 class Found(NamedTuple):
@@ -75,3 +75,11 @@ class Keys(Protocol):
 
     def close(self) -> None:
         """Release connections; requests under way in other threads fail soon. Idempotent."""
+
+
+def spoilt(keys: Keys, key: str) -> str:
+    """Return the error for an object of the job's that is not as a member of the job has put it."""
+    return (
+        f"{keys.name}: {keys.label}: object {key!r} is not what a rank has put there: somebody without the job's key has "
+        "changed, replaced or removed it; see who else may write there"
+    )

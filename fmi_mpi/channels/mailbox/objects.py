@@ -1,7 +1,8 @@
 """An object in a mailbox: 64 bytes of head, then its body.
 
 Rules of this file:
-- The head ends with a keyed BLAKE2b code over the rest of it and over the body (a long body's SHA-256, which is twice
+- The head ends with 32 bytes that show who has made the object; ``sealed`` has those of encrypted ones.
+- Here it is a keyed BLAKE2b code over the rest of it and over the body (a long body's SHA-256, which is twice
   as fast). The key belongs to one mailbox of one job: who can write into the store but does not know the job's secret
   can neither make an object nor move one into another mailbox.
 - The objects from one process to another are numbered from 0 on, so that one put twice is known.
@@ -16,7 +17,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["ACK", "BYE", "FRAME", "HEAD", "HELLO", "MORE", "SHELVED", "Head", "Sealer", "read_head"]
+__all__ = ["ACK", "BYE", "FRAME", "HEAD", "HELLO", "MORE", "PROVEN", "SHELVED", "Head", "Sealer", "read_head"]
 
 HEAD: Final = 64
 FRAME: Final = 0x464D_4F01  # a frame's header and the beginning of its payload, or all of it
@@ -28,9 +29,11 @@ SHELVED: Final = 0x464D_4F06  # a block of an object on a shelf
 
 _KINDS: Final = frozenset((FRAME, MORE, ACK, BYE, HELLO, SHELVED))
 _CODE: Final = 32
+PROVEN: Final = HEAD - _CODE
+"""Bytes of the head that tell something, which the rest of it proves."""
 _PREFIX: Final = struct.Struct("<IIQQQ")  # kind, sender, number, length of the body, bytes consumed
 _LONG: Final = 1 << 12
-assert _PREFIX.size + _CODE == HEAD
+assert _PREFIX.size == PROVEN
 
 Head = tuple[int, int, int, int, int]
 """(kind, sender, number, length, consumed)"""
@@ -56,16 +59,28 @@ class Sealer:
     def __init__(self, secret: bytes, job: str, box: str) -> None:
         self._key = hmac.digest(secret, b"|".join((b"fmi mailbox", job.encode(), box.encode())), "sha256")
 
-    def head(self, kind: int, sender: int, number: int, consumed: int, body: Sequence[bytes | memoryview]) -> bytes:
-        """Return the head of an object with this body, given in parts."""
+    def seal(
+        self, kind: int, sender: int, number: int, consumed: int, body: Sequence[bytes | memoryview]
+    ) -> list[bytes | memoryview]:
+        """Return the parts of an object with this body, given in parts; the first one is the head."""
         length = sum(map(len, body))
         prefix = _PREFIX.pack(kind, sender, number, length, consumed)
-        return prefix + self._code(prefix, body, length)
+        seal, body = self._seal(prefix, body, length)
+        return [prefix + seal, *body]
 
-    def is_genuine(self, head: memoryview, body: memoryview) -> bool:
-        """Tell whether a member of the job has made this object."""
-        code = self._code(head[: _PREFIX.size], (body,), len(body))
-        return hmac.compare_digest(code, head[_PREFIX.size : HEAD])
+    def open(self, head: memoryview, body: memoryview) -> memoryview | None:
+        """Return what the body says if a member of the job has made this object, else None.
+
+        That lies where the body is if that can be written to; what is there after None is not to be used.
+        """
+        code = self._code(head[:PROVEN], (body,), len(body))
+        return body if hmac.compare_digest(code, head[PROVEN:HEAD]) else None
+
+    def _seal(
+        self, prefix: bytes, body: Sequence[bytes | memoryview], length: int
+    ) -> tuple[bytes, Sequence[bytes | memoryview]]:
+        """Return the rest of the head and the body as it is to be stored, of the same length."""
+        return self._code(prefix, body, length), body
 
     def _code(self, prefix: bytes | memoryview, body: Sequence[bytes | memoryview], length: int) -> bytes:
         code = hashlib.blake2b(prefix, key=self._key, digest_size=_CODE)

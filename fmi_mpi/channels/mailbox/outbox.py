@@ -164,9 +164,8 @@ class Outbox:
         return not unread or unread + size + HEAD <= self._window
 
     def _put(self, kind: int, body: Iterable[bytes | memoryview], size: int, ticket: object) -> bool:
-        parts = tuple(body)
-        head = self._sealer.head(kind, self._proc, self._number, self.consumed, parts)
+        parts = self._sealer.seal(kind, self._proc, self._number, self.consumed, tuple(body))
         self._number += 1
         self._put_bytes += size + HEAD
         self.told = self.consumed
-        return self._store.put(self.box, (head, *parts), size + HEAD, ticket)
+        return self._store.put(self.box, parts, size + HEAD, ticket)

@@ -1,8 +1,8 @@
 """Mailboxes in a store of keys: an object for each thing, found by listing.
 
 Rules of this file:
-- A thing's key is the mailbox's name, a slash, the putter and its number: one listing finds all that waits for a rank, each
-  putter's things in order.
+- A thing's key is the mailbox's name, a slash, the putter and the number in its head: one listing finds all that waits
+  for a rank, each putter's things in order, and one that lies under another key than its putter gave it is known.
 - The mailbox is listed only while somebody waits: at first soon after the last thing came, then more and more rarely.
 - What has been read is removed, many things at a time. What is left when a process dies expires (lifecycle, TTL).
 - Who closes removes its mailbox, and what it has said last to those whose last words it finds there: they close, too.
@@ -14,15 +14,15 @@ from __future__ import annotations
 import random
 import select
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
 from fmi_mpi.channels.base import ChannelError
 from fmi_mpi.channels.mailbox.errands import Errands
-from fmi_mpi.channels.mailbox.keys import Found, Keys
-from fmi_mpi.channels.mailbox.objects import HEAD
+from fmi_mpi.channels.mailbox.keys import Found, Keys, spoilt
+from fmi_mpi.channels.mailbox.objects import HEAD, read_head
 from fmi_mpi.channels.mailbox.store import Events
 
 __all__ = ["PolledStore"]
@@ -56,7 +56,8 @@ class PolledStore:
         self._box = ""
         self._last: dict[str, deque[str]] = {}
         self._left: set[str] = set()
-        self._number = 0
+        self._boxes: dict[str, str] = {}
+        self._put: Counter[str] = Counter()
         self._putting = 0
         self._known: set[str] = set()
         self._read: list[str] = []
@@ -79,6 +80,7 @@ class PolledStore:
 
     def exist(self, boxes: Collection[str]) -> Collection[str]:
         """All of them: a job has one URL for all its ranks."""
+        self._boxes.update((_tag(box), box) for box in boxes)
         return boxes
 
     def watch(self, box: str) -> None:
@@ -91,8 +93,8 @@ class PolledStore:
         """Nothing is read to its place."""
 
     def put(self, box: str, thing: Sequence[bytes | memoryview], length: int, ticket: object) -> bool:
-        key = f"{box}/{self._tag}-{self._number:010d}"
-        self._number += 1
+        key = f"{box}/{self._tag}-{self._put[box]:010d}"
+        self._put[box] += 1
         self._last.setdefault(box, deque(maxlen=_LAST)).append(key)
         self._putting += 1
         if length <= self.copies:
@@ -207,7 +209,7 @@ class PolledStore:
         for one in new:
             self._known.add(one.key)
             if one.size > self.limit:  # nobody of this job has put it
-                self._read.append(one.key)
+                self._arrive(one.key, b"")
             elif one.body is not None:
                 self._arrive(one.key, one.body)
             else:
@@ -230,18 +232,26 @@ class PolledStore:
         if isinstance(answer, ChannelError):
             self._break(answer)
         elif answer is None:
-            self._break(
-                ChannelError(f"{self.keys.name}: {self.keys.label}: somebody has removed object {key!r} unread")
-            )
+            self._spoil(key)
         else:
             self._arrive(key, answer)
 
     def _arrive(self, key: str, thing: bytes | memoryview) -> None:
         self._news = True
         self._read.append(key)
-        self._events.arrived(memoryview(thing))
+        head = read_head(thing)
+        named = head is not None and key.endswith(f"-{head[2]:010d}")
+        if not (self._events.arrived(memoryview(thing)) and named):
+            self._spoil(key)
         if len(self._read) >= _BATCH:
             self._clean()
+
+    def _spoil(self, key: str) -> None:
+        """An object is not as it was put, or is none of this job."""
+        putter = self._boxes.get(_tag(key).partition("-")[0])
+        if putter is not None:
+            self._news = True
+            self._events.refused(putter, spoilt(self.keys, key))
 
     def _clean(self) -> None:
         """Remove what has been read."""

@@ -17,13 +17,15 @@ from functools import partial
 from typing import Any, Final
 
 from fmi_mpi.channels.base import ChannelError
-from fmi_mpi.channels.mailbox.keys import Keys
+from fmi_mpi.channels.mailbox.keys import Found, Keys, spoilt
 from fmi_mpi.channels.mailbox.objects import HEAD, SHELVED, Sealer, read_head
 from fmi_mpi.channels.mailbox.store import Ask
 
 __all__ = ["MailboxShelf"]
 
 _TURNS: Final = 8  # bits
+_COUNT: Final = (1 << _TURNS) - 1
+"""The turn that a rank counts itself in with."""
 _GUESS: Final = 0.005
 
 
@@ -52,8 +54,7 @@ class MailboxShelf:
         length = 0
         for at, block in enumerate(blocks):
             body = (block,) if isinstance(block, memoryview) else tuple(block)
-            parts.append(self._sealer.head(SHELVED, self._place, number << _TURNS | turn, at, body))
-            parts += body
+            parts += self._sealer.seal(SHELVED, self._place, number << _TURNS | turn, at, body)
             length += HEAD + sum(map(len, body))
         key = self._key(number, turn, self._place)
         self.listed.add(key)
@@ -93,29 +94,38 @@ class MailboxShelf:
         wanted = (SHELVED, place, number << _TURNS | turn, block)
 
         def arrived(answer: Any) -> None:
-            rest = memoryview(answer or b"") if not isinstance(answer, ChannelError) else memoryview(b"")
+            if answer is None or isinstance(answer, ChannelError):
+                done(-1, _failure(answer))
+                return
+            rest = memoryview(bytearray(answer))
             at = 0
             while (head := read_head(rest)) is not None and at < block:
                 rest = rest[HEAD + head[3] :]
                 at += 1
-            found = head is not None and (*head[:3], head[4]) == wanted
-            done(head[3] if found and head is not None else -1, _failure(answer))
+            if head is None or self._opened(rest[: HEAD + head[3]], wanted) is None:
+                done(-1, spoilt(self._keys, key))
+            else:
+                done(head[3], "")
 
-        self._ask(partial(self._keys.get, self._key(number, turn, place)), arrived)
+        key = self._key(number, turn, place)
+        self._ask(partial(self._keys.get, key), arrived)
 
     def count(self, number: int, done: Callable[[str], None]) -> None:
         key = f"{self._name}/{number}.c/{self._place}"
-        head = self._sealer.head(SHELVED, self._place, number << _TURNS | (1 << _TURNS) - 1, 0, ())
+        parts = self._sealer.seal(SHELVED, self._place, number << _TURNS | _COUNT, 0, ())
         self.listed.add(key)
-        self._ask(partial(self._keys.put, key, (head,), HEAD), lambda answer: done(_failure(answer)))
+        self._ask(partial(self._keys.put, key, parts, HEAD), lambda answer: done(_failure(answer)))
 
     def counted(self, number: int, done: Callable[[int, str], None]) -> None:
         prefix = f"{self._name}/{number}.c/"
 
-        def found(answer: Any) -> None:
-            done(0 if isinstance(answer, ChannelError) else len(answer), _failure(answer))
+        def listed(answer: Any) -> None:
+            if isinstance(answer, ChannelError):
+                done(0, _failure(answer))
+            else:
+                done(sum(self._counts_in(number, found) for found in answer), "")
 
-        self._ask(partial(self._keys.find, prefix), found)
+        self._ask(partial(self._keys.find, prefix), listed)
 
     def remove(self, number: int) -> None:
         doomed = [key for key in self.listed if int(key[len(self._name) + 1 :].partition(".")[0]) < number]
@@ -141,6 +151,12 @@ class MailboxShelf:
 
         return measured
 
+    def _counts_in(self, number: int, found: Found) -> bool:
+        """Tell whether a rank has counted itself in by this."""
+        thing = memoryview(bytearray(found.body or b""))
+        place = int(last) if (last := found.key.rpartition("/")[2]).isdecimal() else -1
+        return self._opened(thing, (SHELVED, place, number << _TURNS | _COUNT, 0)) is not None
+
     def _key(self, number: int, turn: int, place: int) -> str:
         return f"{self._name}/{number}.{turn}/{place}"
 
@@ -152,11 +168,14 @@ class MailboxShelf:
             done(None, _failure(answer))
             return
         thing = answer if isinstance(answer, memoryview) else memoryview(bytearray(answer))
-        head, body = read_head(thing), thing[HEAD:]
-        if head is None or (*head[:3], head[4]) != wanted or not self._sealer.is_genuine(thing[:HEAD], body):
-            done(None, "")  # a stranger's, or of another length: the genuine one may replace it, ``length`` tells
-        else:
-            done(body, "")
+        done(self._opened(thing, wanted), "")  # None: a stranger's, or of another length; ``length`` tells
+
+    def _opened(self, thing: memoryview, wanted: tuple[int, int, int, int]) -> memoryview | None:
+        """Return the body of a block if it is the one that is wanted, and genuine."""
+        head = read_head(thing)
+        if head is None or (*head[:3], head[4]) != wanted:
+            return None
+        return self._sealer.open(thing[:HEAD], thing[HEAD:])
 
 
 def _failure(answer: Any) -> str:

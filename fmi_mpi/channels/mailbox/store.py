@@ -63,8 +63,8 @@ class Usage:
 class Events(Protocol):
     """What a store tells the channel, from within ``Store.poll`` only."""
 
-    def arrived(self, thing: memoryview) -> None:
-        """A whole object was in the mailbox; the memory is valid during the call."""
+    def arrived(self, thing: memoryview) -> bool:
+        """A whole object was in the mailbox; the memory is valid during the call. False if it is not genuine."""
 
     def landing(self, head: memoryview) -> memoryview | None:
         """Return where the body of an object with this head may be read to, without a copy; None: it arrives."""

@@ -19,13 +19,13 @@ from typing import Final
 from fmi_mpi.bootstrap.base import Relay
 from fmi_mpi.bootstrap.relaying import CALLER
 from fmi_mpi.channels.base import Address, Capabilities, ChannelError, Receiver
+from fmi_mpi.channels.ciphers import require
 from fmi_mpi.channels.lasting import Lasting, Peer, is_dead, keep_alive
 from fmi_mpi.channels.registry import Membership
 from fmi_mpi.channels.relay.line import Denied, Line, addresses_of
 from fmi_mpi.channels.relay.sealed import SealedConnection
 from fmi_mpi.channels.tcp.loop import READ
 from fmi_mpi.channels.tcp.sealed import SealedConnection as EncryptedConnection
-from fmi_mpi.channels.tcp.sealed import require
 
 __all__ = ["RelayChannel"]
 

@@ -20,13 +20,14 @@ from typing import Any, Final
 
 from fmi_mpi.bootstrap.reflector import Endpoint, Inquiry
 from fmi_mpi.channels.base import Address, Capabilities, Receiver
+from fmi_mpi.channels.ciphers import require
 from fmi_mpi.channels.lasting import Lasting, Peer
 from fmi_mpi.channels.registry import Membership
 from fmi_mpi.channels.tcp.connection import Connection
 from fmi_mpi.channels.tcp.greeting import Greeting
 from fmi_mpi.channels.tcp.loop import READ
 from fmi_mpi.channels.tcp.punch import Attempt, Place, listen, read_place
-from fmi_mpi.channels.tcp.sealed import SealedConnection, require
+from fmi_mpi.channels.tcp.sealed import SealedConnection
 
 __all__ = ["DistantChannel"]
 

@@ -17,11 +17,11 @@ from collections import deque
 from typing import Any, Final
 
 from fmi_mpi.channels.base import Payload, Receiver
+from fmi_mpi.channels.ciphers import derive
 from fmi_mpi.channels.tcp.connection import Connection
 from fmi_mpi.engine.frames import HEADER_SIZE, FrameError
-from fmi_mpi.errors import ConfigError
 
-__all__ = ["SealedConnection", "require"]
+__all__ = ["SealedConnection"]
 
 _RECORD: Final = 1 << 16
 _TAG: Final = 16
@@ -29,21 +29,10 @@ _LENGTH: Final = struct.Struct(">I")
 _length_at: Final = struct.Struct("<40xQ").unpack_from
 
 
-def require() -> None:
-    """Raise ConfigError if the package is not there."""
-    try:
-        import cryptography  # noqa: F401
-    except ImportError:
-        raise ConfigError("FMI_ENCRYPT=1 needs the package cryptography: pip install 'fmi_mpi[encryption]'") from None
-
-
 def _cipher(secret: bytes, nonces: bytes, sender: int, receiver: int) -> Any:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    info = b"fmi_mpi tcp %d>%d" % (sender, receiver)
-    return AESGCM(HKDF(SHA256(), 32, nonces, info).derive(secret))
+    return AESGCM(derive(secret, nonces, b"fmi_mpi tcp %d>%d" % (sender, receiver)))
 
 
 class SealedConnection(Connection):
