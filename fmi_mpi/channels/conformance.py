@@ -361,6 +361,8 @@ def _other_process(
     subject: Subject, act: Callable[[Channel, Recorder, Connection], None]
 ) -> Iterator[tuple[Channel, Recorder, Connection, int]]:
     """Process 0 of a job of two is here; process 1 is a child that has got frame 0, and runs ``act`` until killed."""
+    with connected(subject, 2):
+        pass  # what the channel needs is there from now on, the same for both processes
     here, there = multiprocessing.Pipe()
     recorder = Recorder()
     pid = os.fork()
@@ -389,9 +391,10 @@ def _other_process(
 
 
 def check_killed_peer(subject: Subject) -> None:
-    """A killed process is lost once, after what it had sent, and its death wakes a sleeper."""
-    if not subject.notices:
-        return
+    """A killed process is lost once, after what it had sent, and its death wakes a sleeper.
+
+    Where only the job's control tells of it: what it had sent arrives, and what is sent to it blocks nobody.
+    """
 
     def act(channel: Channel, recorder: Recorder, pipe: Connection) -> None:
         for number in range(5):
@@ -400,6 +403,9 @@ def check_killed_peer(subject: Subject) -> None:
         pipe.send("sent")
 
     with _other_process(subject, act) as (channel, recorder, pipe, pid):
+        if not subject.notices:
+            _send_to_the_dead(channel, recorder, pipe, pid)
+            return
         pump([channel], pipe.poll, "the other process to send")
         pump([channel], lambda: len(recorder.frames) == 5, "what the other process sent")
         _fall_asleep(channel, [])
@@ -412,10 +418,23 @@ def check_killed_peer(subject: Subject) -> None:
         assert channel.send(1, header_of(1, 0), None, 1) is False
 
 
+def _send_to_the_dead(channel: Channel, recorder: Recorder, pipe: Connection, pid: int) -> None:
+    """The other process is killed before anything that it has sent is read here."""
+    pump([channel], lambda: not channel.pending(), "frame 0 to go out")
+    assert pipe.poll(_DEADLINE), "the other process does not send"
+    os.kill(pid, signal.SIGKILL)
+    pump([channel], lambda: len(recorder.frames) == 5, "what the other process had sent")
+    _settle([channel])
+    assert [number for _, number, _ in recorder.frames] == list(range(5))
+    assert _intact(recorder)
+    for number, size in enumerate((0, 3000, 2_000_000)):
+        _send(channel, recorder, 1, number + 1, bytes_of(number, size))
+    pump([channel], lambda: len(recorder.freed) == 4, "the memory of what was sent to be free")
+    assert not recorder.gone
+
+
 def check_killed_sender(subject: Subject) -> None:
     """Frames that a process had handed over before it died arrive before its loss; a half frame never does."""
-    if not subject.notices:
-        return
 
     def act(channel: Channel, recorder: Recorder, pipe: Connection) -> None:
         for number, size in enumerate((100, 20_000, 100)):
@@ -428,6 +447,7 @@ def check_killed_sender(subject: Subject) -> None:
         pump([channel], lambda: not channel.pending(), "frame 0 to go out")
         pump([channel], lambda: os.waitid(os.P_PID, pid, _ENDED) is not None, "the death of the sender")
         pump([channel], lambda: bool(recorder.gone) if subject.notices else len(recorder.frames) > 2, "the loss")
+        _settle([channel])
         assert [(number, len(payload)) for _, number, payload in recorder.frames] == [(0, 100), (1, 20_000), (2, 100)]
         assert _intact(recorder)
         assert [peer for peer, _ in recorder.gone] == ([1] if subject.notices else [])

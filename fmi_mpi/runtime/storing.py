@@ -116,6 +116,11 @@ class Storage:
         self._begun = dict.fromkeys(self._begun, number)
         self._shelf.remove(number)
 
+    def lost(self) -> str:
+        """Return why one of the ranks is lost, if one is."""
+        failures = (self._comm.world.engine.link(self._comm.procs[peer]).failure for peer in self._begun)
+        return next(filter(None, failures), "")
+
     def learn(self, peer: int, turn: int, waited: float) -> None:
         """An object has been found after so many seconds."""
         known = self._leads.get((peer, turn), 0.0)
@@ -190,7 +195,8 @@ class _Wait(_Look):
         if failure:
             self.done(ERR_OTHER, failure)
         elif length == 0:
-            self.done(ERR_OTHER, f"rank {get.peer} has failed in this collective")
+            lost = self.storage.lost()
+            self.done(ERR_PROC_FAILED if lost else ERR_OTHER, lost or f"rank {get.peer} has failed in this collective")
         else:
             self.storage._shelf.length(self.number, get.turn, get.peer, get.block, self._on_length)
 
@@ -230,8 +236,8 @@ class _Meeting(_Look):
             storage.all_found(self.number)
             self.done(0, "")
         else:
-            lost = [peer for peer in storage._begun if comm.world.engine.link(comm.procs[peer]).failure]
+            lost = storage.lost()
             if lost:
-                self.done(ERR_PROC_FAILED, comm.world.engine.link(comm.procs[lost[0]]).failure)
+                self.done(ERR_PROC_FAILED, lost)
             else:
                 self.again()

@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 from launch_harness import Launcher, checked
 
+from fmi_mpi.channels import dynamodb
+from fmi_mpi.config import Settings
+from local_servers.dynamodb import CREDENTIALS, shared
+from local_servers.s3 import shared_s3
+
 PREAMBLE = """
 import os, signal, sys, threading
 import numpy as np
@@ -53,4 +58,19 @@ class Jobs(Launcher):
 @pytest.fixture(params=["shm", "tcp"])
 def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jobs]:
     with checked(Jobs(tmp_path, request.param)) as jobs:
+        yield jobs
+
+
+@pytest.fixture(params=["s3", "dynamodb"])
+def stored(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    """Jobs over a store that does not tell of dead ranks."""
+    if request.param == "s3":
+        url, variables = shared_s3().url("dead"), shared_s3().environment
+    else:
+        url, variables = "dynamodb://dead", {**CREDENTIALS, "FMI_AWS_ENDPOINT_URL": shared("ministack").endpoint}
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        dynamodb.setup(url, Settings(variables))
+    with checked(Jobs(tmp_path, url)) as jobs:
+        jobs.env |= variables
         yield jobs
