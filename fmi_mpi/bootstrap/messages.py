@@ -7,7 +7,8 @@ Rules of this file:
 
 Messages to a member: welcome(ticket, address, reflectors, relay), leave(ranks), refuse(reason), unknown(), noted(of),
 table(records), incomplete(ranks, reason), missing(ranks), abort(rank, code, message), lost(rank, message),
-signal(rank, to, data), output(rank, stream, text), ended(code), metrics(text), ping().
+signal(rank, to, data), collector(here), sources(ranks), output(rank, number, pieces, last), printed(rank, number),
+ended(code), metrics(text), ping().
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ class Session:
         job, size, secret: of the job.
         ranks: that the member claims; none for one that follows the job.
         recover: a lost rank shall not end the job. anew: an ended job of that name may be followed by this one.
+        merges: the member is a launcher, whose ranks' output is merged with that of others (``launch.merging``).
 
     Raises BootstrapError if pyzmq is missing.
     """
@@ -56,6 +57,7 @@ class Session:
         *,
         recover: bool = False,
         anew: bool = False,
+        merges: bool = False,
     ) -> None:
         place.load_zmq()
         import zmq
@@ -68,7 +70,7 @@ class Session:
         self.rejected = False
         """The service does not hold the key that the URL names, or is none."""
         self._claim: Message = {"type": "claim", "job": job, "size": size, "ranks": list(ranks), "ticket": ""}
-        self._claim |= {"recover": recover, "anew": anew}
+        self._claim |= {"recover": recover, "anew": anew, "merges": merges}
         self._facts: dict[Hashable, Message] = {}
         self._queue: list[Message] = []
         self._inbox: list[Message] = []

@@ -23,7 +23,7 @@ from typing import Final
 from fmi_mpi.bootstrap import local, private
 from fmi_mpi.bootstrap.wire import Message
 from fmi_mpi.launch.control import Control
-from fmi_mpi.launch.output import Feed, Merger, Sink
+from fmi_mpi.launch.output import Feed, Lines, Merger, Outlet, Sink
 from fmi_mpi.launch.part import Part
 from fmi_mpi.launch.process import Rank, raise_descriptor_limit, start
 from fmi_mpi.launch.share import Share
@@ -39,6 +39,7 @@ _TOLD: Final = 0.3  # seconds between telling the ranks that the job ends, and S
 _TERMINATED: Final = 2.0  # seconds between SIGTERM and SIGKILL
 _DUMPED: Final = 0.5  # seconds for the ranks to print their stacks after a timeout
 _HANGUP: Final = 1.0  # seconds between a rank's connection and its process ending in order
+_SILENCE: Final = 10.0  # seconds of waiting for other parts of the job before that is said
 _LINGER: Final = 1.0  # seconds for output after all ranks have ended
 
 _FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -110,7 +111,8 @@ class Job:
         share = self._options.share
         name, secret = (share.job or self._name, share.secret) if share else (self._name, os.urandom(32))
         if share is not None:
-            self._part = Part(share, name, self._size, self._options.recover, self._selector, self)
+            sinks = self._out, self._err
+            self._part = Part(share, name, self._size, self._options.recover, self._selector, self, sinks, self._prefix)
         ranks, upstream = (share.ranks, self._part.say) if share and self._part else ((), None)
         self._control = Control(path, name, secret, self._size, self._selector, self, ranks, upstream)
         identity = {
@@ -180,11 +182,20 @@ class Job:
                 os.close(reader)
         if writer >= 0:
             self._feed = Feed(0, writer, self._selector)
-        prefix = b"[%d] " % number if self._options.prefix else b""
-        for fd, sink in ((out, self._out), (err, self._err)):
-            rank.mergers.append(Merger(fd, sink, self._selector, prefix, self._size == 1))
+        forward = self._part.forward if self._part else None
+        for stream, fd, sink in ((1, out, self._out), (2, err, self._err)):
+            prefix = self._prefix(number)
+            outlet: Outlet = sink
+            if forward is not None:
+                outlet, prefix = forward.outlet(number, stream, sink, prefix), b""
+            lines = Lines(prefix) if prefix or self._size > 1 else None
+            rank.mergers.append(Merger(fd, outlet, self._selector, lines))
         self._ranks.append(rank)
         self._explain(f"rank {number} is process {rank.pid}: {' '.join(command)}")
+
+    def _prefix(self, number: int) -> bytes:
+        """Return what stands before each line of a rank."""
+        return b"[%d] " % number if self._options.prefix else b""
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -217,8 +228,24 @@ class Job:
             rank.send(signal.SIGKILL)
         while any(not merger.ended for rank in self._ranks for merger in rank.mergers) and time.monotonic() < end:
             self._wait(end)
-        while self._part is not None and time.monotonic() < self._part.until():
-            self._wait(self._part.until())
+        if self._part is not None:
+            self._wait_for_others(self._part)
+
+    def _wait_for_others(self, part: Part) -> None:
+        """See that output is delivered, or that of others arrives, and serve them."""
+        for rank in self._ranks:
+            for merger in rank.mergers:
+                merger.drain()
+        if part.forward is not None:
+            part.forward.end()
+        patience = time.monotonic() + _SILENCE
+        while (now := time.monotonic()) < (until := part.until(bool(self._code or self._signalled))):
+            if now >= self._deadline:
+                self._on_timeout()
+            elif now >= patience:
+                patience = float("inf")
+                self._say(f"waiting for {part.awaited() or 'others to leave the rendezvous service'}")
+            self._wait(min(until, self._deadline, patience))
 
     def _clean_up(self) -> None:
         for rank in self._ranks:
@@ -228,6 +255,8 @@ class Job:
         for rank in self._ranks:
             for merger in rank.mergers:
                 merger.drain()
+        if self._part is not None and (loss := self._part.give_up()):
+            self._say(loss)
         self._out.flush()
         self._err.flush()
         if self._part is not None:
@@ -303,6 +332,8 @@ class Job:
         """Nobody reads the job's output any more, as with ``fmirun ... | head``."""
         if self._stage == _Stage.RUNNING:
             self._code = self._code or _BROKEN_PIPE
+            if self._part is not None:
+                self._part.fail(-1, self._code, "the output is closed", True)
             self._tell_end("the output is closed", -1)
 
     # -- control (the Watcher of ``launch.control``) -------------------------------------------------------------
@@ -390,7 +421,7 @@ class Job:
         self._say(f"the job has not ended within {self._options.timeout:g} s (--timeout){absent}; stacks follow")
         for rank in self._ranks:
             if rank.code is None:
-                rank.mergers[1].prefix = b"[%d] " % rank.number
+                rank.mergers[1].tag(b"[%d] " % rank.number)
                 rank.dump_stacks(self._control.pid(rank.number))
         end = time.monotonic() + _DUMPED + 0.02 * self._size
         while time.monotonic() < end:

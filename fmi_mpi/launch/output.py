@@ -1,8 +1,8 @@
 """The ranks' standard streams: output merged line by line, input forwarded to rank 0.
 
 Rules of this file:
-- A line is written at once and never torn by another rank's. What a rank leaves without a newline is written when
-  its stream ends.
+- A line is written at once and never torn by another rank's, unless it is longer than 16 MiB. What a rank leaves
+  without a newline is written when its stream ends.
 - The launcher's own descriptors may be shared with the shell, so they stay blocking: a sink asks ``poll`` first and
   then writes no more than a pipe takes without blocking. A slow reader slows the ranks, not the launcher.
 """
@@ -15,13 +15,37 @@ import select
 import selectors
 import stat
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-__all__ = ["Feed", "Merger", "Sink"]
+__all__ = ["Feed", "Lines", "Merger", "Outlet", "Reader", "Sink"]
 
 _CHUNK: Final = 1 << 16
 _FULL: Final = 1 << 20
 """Bytes waiting in a sink from which on the ranks' pipes are not read any more."""
+
+
+_LONGEST: Final = 1 << 24
+"""Bytes of a line that are held until its end comes."""
+
+
+class Reader(Protocol):
+    """Who brings output, and stops when there is no room."""
+
+    def resume(self) -> None:
+        """There is room again."""
+
+
+class Outlet(Protocol):
+    """Where output goes."""
+
+    def write(self, data: bytes) -> None:
+        """Take whole lines, without blocking."""
+
+    def is_full(self) -> bool:
+        """Tell whether so much waits that no more should be brought."""
+
+    def pause(self, reader: Reader) -> None:
+        """Resume this reader when there is room again."""
 
 
 class Sink:
@@ -40,7 +64,7 @@ class Sink:
         self._open = True
         self._waiting = bytearray()
         self._watched = False
-        self._paused: list[Merger] = []
+        self._paused: list[Reader] = []
         self._poll = select.poll()
         try:
             regular = stat.S_ISREG(os.fstat(fd).st_mode)
@@ -59,9 +83,9 @@ class Sink:
         """Tell whether so much waits that no more should be brought."""
         return len(self._waiting) >= _FULL
 
-    def pause(self, merger: Merger) -> None:
-        """Resume this merger when there is room again."""
-        self._paused.append(merger)
+    def pause(self, reader: Reader) -> None:
+        """Resume this reader when there is room again."""
+        self._paused.append(reader)
 
     def flush(self) -> None:
         """Write everything, blocking."""
@@ -82,8 +106,8 @@ class Sink:
         self._watch(bool(self._waiting))
         if not self.is_full():
             paused, self._paused = self._paused, []
-            for merger in paused:
-                merger.resume()
+            for reader in paused:
+                reader.resume()
         if not self._open:
             self._broken()
 
@@ -96,25 +120,67 @@ class Sink:
                 self._selector.unregister(self._fd)
 
 
+class Lines:
+    """Makes whole lines of what comes in pieces.
+
+    Args:
+        prefix: put before each line.
+    """
+
+    def __init__(self, prefix: bytes = b"") -> None:
+        self.prefix = prefix
+        self._held = bytearray()
+        self._torn = False
+
+    def take(self, data: bytes) -> bytes:
+        """Return the lines that are whole now, and of one that is too long what there is."""
+        end = data.rfind(b"\n") + 1
+        if len(data) - end + (0 if end else len(self._held)) > _LONGEST:
+            end = len(data)
+        if not end:
+            self._held += data
+            return b""
+        lines = bytes(self._held) + data[:end]
+        self._held[:] = data[end:]
+        return self._tagged(lines)
+
+    def rest(self) -> bytes:
+        """Return what is left of the last line, as a line."""
+        if not (self._held or self._torn):
+            return b""
+        held = bytes(self._held)
+        self._held.clear()
+        return self._tagged(held + b"\n")
+
+    def _tagged(self, lines: bytes) -> bytes:
+        begun, self._torn = self._torn, not lines.endswith(b"\n")
+        if not self.prefix:
+            return lines
+        first = b"" if begun else self.prefix
+        return first + lines[:-1].replace(b"\n", b"\n" + self.prefix) + lines[-1:]
+
+
 class Merger:
-    """One output stream of one rank, merged into a sink.
+    """One output stream of one rank, merged into an outlet.
 
     Args:
         fd: the reading end of the rank's pipe; owned from now on.
-        prefix: written before each line.
-        alone: no other rank writes, so bytes are passed on as they come.
+        lines: makes lines of what comes; None: no other rank writes, so bytes are passed on as they come.
     """
 
-    def __init__(self, fd: int, sink: Sink, selector: selectors.BaseSelector, prefix: bytes, alone: bool) -> None:
-        self.prefix = prefix
+    def __init__(self, fd: int, sink: Outlet, selector: selectors.BaseSelector, lines: Lines | None) -> None:
+        self.lines = lines
         self._fd = fd
         self._sink = sink
         self._selector = selector
-        self._alone = alone
-        self._held = bytearray()
         self.ended = False
         os.set_blocking(fd, False)
         self.resume()
+
+    def tag(self, prefix: bytes) -> None:
+        """Put this before each line from now on."""
+        self.lines = self.lines or Lines()
+        self.lines.prefix = prefix
 
     def resume(self) -> None:
         """Watch the rank's pipe."""
@@ -145,30 +211,15 @@ class Merger:
         if not data:
             self._finish()
             return False
-        self._take(data)
+        self._sink.write(data if self.lines is None else self.lines.take(data))
         return True
-
-    def _take(self, data: bytes) -> None:
-        if self._alone and not self.prefix:
-            self._sink.write(data)
-            return
-        end = data.rfind(b"\n") + 1
-        if not end:
-            self._held += data
-            return
-        lines = bytes(self._held) + data[:end]
-        self._held[:] = data[end:]
-        if self.prefix:
-            lines = self.prefix + lines[:-1].replace(b"\n", b"\n" + self.prefix) + b"\n"
-        self._sink.write(lines)
 
     def _finish(self) -> None:
         if self.ended:
             return
         self.ended = True
-        if self._held:
-            self._sink.write(self.prefix + self._held + b"\n")
-            self._held.clear()
+        if self.lines is not None and (rest := self.lines.rest()):
+            self._sink.write(rest)
         with contextlib.suppress(KeyError):
             self._selector.unregister(self._fd)
         os.close(self._fd)

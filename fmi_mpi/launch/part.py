@@ -3,6 +3,8 @@
 Rules of this file:
 - The launcher claims its ranks in one claim and speaks for them, so ranks need neither zmq nor a connection of their
   own, and go on when the service is started again.
+- What the ranks of all parts print is printed by the launcher of rank 0 (``launch.merging``), which stays until the others
+  have told that there is no more.
 - ``embed`` in place of a service's URL: the service lives in this launcher, and with it.
 - Entries of the launcher's selector carry a callable. Nothing blocks except ``start``, before any rank runs.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from fmi_mpi.bootstrap import local
@@ -19,6 +22,8 @@ from fmi_mpi.bootstrap.messages import Message
 from fmi_mpi.bootstrap.place import Place, parse
 from fmi_mpi.bootstrap.rendezvous import family_of, reflectors_of, relay_of
 from fmi_mpi.bootstrap.session import Session
+from fmi_mpi.launch.merging import Collector, Forward
+from fmi_mpi.launch.output import Sink
 from fmi_mpi.launch.share import EMBED, Share
 
 if TYPE_CHECKING:
@@ -29,6 +34,7 @@ __all__ = ["Listener", "Part"]
 _OTHERS: Final = 10.0  # seconds for the others to leave an embedded service
 _OTHERS_FAILED: Final = 2.0
 _TOLD: Final = 1.0  # seconds for the service to take the news of a failure
+_OUTPUT: Final = 5.0  # seconds for output to be delivered after a failure, or without the service
 _LOOPBACK: Final = "127.0.0.1"
 
 
@@ -48,6 +54,7 @@ class Part:
     Args:
         share: what it is. job, size, recover: of the job.
         selector: the launcher's.
+        sinks: standard output and error. prefix: gives what stands before each line of a rank.
 
     Raises BootstrapError, ConfigError.
     """
@@ -60,6 +67,8 @@ class Part:
         recover: bool,
         selector: selectors.BaseSelector,
         listener: Listener,
+        sinks: Sequence[Sink],
+        prefix: Callable[[int], bytes],
     ) -> None:
         self.joined = False
         self.deadline = time.monotonic() + share.patience
@@ -72,6 +81,15 @@ class Part:
         self._failed = False
         self._noted = False
         self._left = 0.0
+        self._apart = 0.0
+        self.forward: Forward | None = None
+        self._collector: Collector | None = None
+        if 0 not in share.ranks:
+            self.forward = Forward(min(share.ranks), lambda message: self._session.tell("output", message))
+        elif len(share.ranks) < size:
+            self._collector = Collector(
+                sinks, prefix, lambda message: self._session.tell(("printed", message["to"]), message)
+            )
         self._server: Server | None = None
         if share.rendezvous == EMBED:
             from fmi_mpi.launch.rendezvous import keyfile
@@ -82,7 +100,9 @@ class Part:
             self._where = self._server.place(_LOOPBACK)
         else:
             self._where = parse(share.rendezvous)
-        self._session = Session(self._where, job, size, share.ranks, share.secret, recover=recover, anew=True)
+        self._session = Session(
+            self._where, job, size, share.ranks, share.secret, recover=recover, anew=True, merges=True
+        )
         selector.register(self._session.fileno(), selectors.EVENT_READ, self._receive)
 
     def start(self) -> None:
@@ -139,10 +159,41 @@ class Part:
         if self._server is not None:
             self._server.serve()
 
-    def until(self) -> float:
-        """All ranks here have ended: return until when to serve the others, the past if nobody needs it."""
+    def until(self, hurry: bool) -> float:
+        """All ranks here have ended: return until when to serve the others, the past if nobody needs it.
+
+        Args:
+            hurry: the job has failed, or shall end.
+        """
         now = time.monotonic()
         self._left = self._left or now
+        self._apart = 0.0 if self._session.joined else self._apart or now
+        return max(self._until_served(), self._until_printed(hurry or self._failed))
+
+    def _until_printed(self, hurry: bool) -> float:
+        if not self.awaited():
+            return 0.0
+        if hurry or (self.forward is not None and not self.forward.directed):
+            return self._left + _OUTPUT
+        return self._apart + _OUTPUT if self._apart else float("inf")
+
+    def awaited(self) -> str:
+        """Return whose output is not complete yet, or not delivered; nothing if all is."""
+        if self._collector is not None and self._collector.open:
+            return "the output of the launchers of rank " + ", ".join(map(str, sorted(self._collector.open)))
+        if self.forward is not None and not self.forward.done:
+            return "the launcher of rank 0, which prints the output"
+        return ""
+
+    def give_up(self) -> str:
+        """Print here what could not be delivered; return what is to be said of that, if anything."""
+        if self.forward is not None and self.forward.give_up():
+            return "some output has not been taken by the launcher of rank 0, and is printed here"
+        if self._collector is not None and self._collector.open:
+            return f"incomplete: {self.awaited()}"
+        return ""
+
+    def _until_served(self) -> float:
         if self._server is None:
             return self._left + _TOLD if self._failed and self._session.joined and not self._noted else 0.0
         job = self._server.registry.job(self._job)
@@ -167,6 +218,8 @@ class Part:
                 self._welcome = message
             elif kind == "noted":
                 self._noted = True
+            elif kind in ("collector", "sources", "output", "printed"):
+                self._merge(kind, message)
             elif kind == "leave":
                 ranks = ", ".join(map(str, message["ranks"]))
                 self._listener.on_end(-1, 1, f"rank {ranks} of job {self._job} has been claimed by another launcher")
@@ -178,3 +231,13 @@ class Part:
                 pass  # from here
             elif kind in ("table", "missing", "incomplete", "signal", "lost"):
                 self._listener.on_message(message)
+
+    def _merge(self, kind: str, message: Message) -> None:
+        if self.forward is not None and kind == "collector":
+            self.forward.direct(message["here"])
+        elif self.forward is not None and kind == "printed":
+            self.forward.printed(message["number"])
+        elif self._collector is not None and kind == "sources":
+            self._collector.expect(message["ranks"])
+        elif self._collector is not None and kind == "output":
+            self._collector.take(message)

@@ -46,6 +46,7 @@ class Hall:
         self._count += 1
         peer = b"%d" % self._count
         fields = {"job": job, "size": size, "ranks": list(ranks), "ticket": "", "recover": False, "anew": False}
+        fields |= {"merges": False}
         answers = self.say(peer, "claim", key, **(fields | more))
         self.said.setdefault(peer, []).extend(answers[1:])
         return peer, answers[0]
@@ -137,8 +138,9 @@ def test_nobody_speaks_for_a_rank_of_another(kind: str) -> None:
         "to": 2,
         "data": {},
         "final": True,
-        "stream": 1,
-        "text": "x",
+        "number": 1,
+        "pieces": [[1, 1, "x"]],
+        "last": False,
     }
     assert before and hall.say(peers[0], kind, **fields) == []
     assert hall.say(peers[1], kind, "another key", **fields) == [{"type": "unknown"}]
@@ -267,15 +269,43 @@ def test_followers_get_the_output_and_the_end() -> None:
     hall, peers = full()
     follower, welcome = hall.claim()
     assert welcome["type"] == "welcome"
-    hall.say(peers[1], "output", rank=1, stream=1, text="hello\n")
+    output = {"rank": 1, "number": 1, "pieces": [[1, 1, "hello\n"]], "last": False}
+    hall.say(peers[1], "output", **output)
+    hall.say(peers[1], "output", **(output | {"pieces": [[0, 1, "not of rank 0"]]}))
     for rank, peer in enumerate(peers):
         hall.say(peer, "finalized", rank=rank)
     assert hall.take(follower) == [
-        {"type": "output", "rank": 1, "stream": 1, "text": "hello\n"},
+        {"type": "output", **output},
         {"type": "ended", "code": 0},
     ]
     assert hall.claim()[1]["type"] == "welcome"
     assert "followers" in hall.claim()[1]["reason"]
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["rank 0 comes first", "rank 0 comes later"])
+def test_output_goes_to_the_launcher_of_rank_0_which_answers(first: int) -> None:
+    hall = Hall()
+    claims = [(0,), (2, 1)]
+    peers = {ranks[-1]: hall.claim(*ranks, merges=True)[0] for ranks in (claims[first], claims[1 - first])}
+    assert hall.take(peers[0]) == [{"type": "sources", "ranks": [1]}]
+    assert hall.take(peers[1]) == [{"type": "collector", "here": True}]
+    output = {"rank": 1, "number": 1, "pieces": [[1, 1, "one\n"], [2, 2, "two\n"]], "last": True}
+    hall.say(peers[1], "output", **output)
+    assert hall.take(peers[0]) == [{"type": "output", **output}]
+    hall.say(peers[0], "printed", rank=0, to=1, number=1)
+    assert hall.take(peers[1]) == [{"type": "printed", "rank": 1, "number": 1}]
+    hall.registry.gone(peers[0], hall.now)
+    hall.pass_time(LIMITS.grace + 1)
+    assert kinds(hall.take(peers[1])) == ["collector", "abort"]
+
+
+def test_a_rank_0_without_a_launcher_prints_nothing_for_others() -> None:
+    hall = Hall()
+    launcher, _ = hall.claim(1, 2, merges=True)
+    first, _ = hall.claim(0)
+    assert hall.take(launcher) == [{"type": "collector", "here": False}]
+    hall.say(launcher, "output", rank=1, number=1, pieces=[[1, 1, "x"]], last=False)
+    assert hall.take(first) == []
 
 
 def test_ended_jobs_are_remembered_for_a_while_and_idle_ones_forgotten() -> None:
@@ -364,7 +394,15 @@ NEARLY: st.SearchStrategy[bytes] = st.builds(
     st.dictionaries(st.sampled_from((*FIELDS, "stream", "text")), VALUES, max_size=8),
 )
 VALID: dict[str, Callable[[], dict[str, Any]]] = {
-    "claim": lambda: {"job": "job", "size": 3, "ranks": [2], "ticket": "1.a.b", "recover": False, "anew": False},
+    "claim": lambda: {
+        "job": "job",
+        "size": 3,
+        "ranks": [2],
+        "ticket": "1.a.b",
+        "recover": False,
+        "anew": False,
+        "merges": True,
+    },
     "signal": lambda: {"rank": 0, "to": 1, "data": {"x": [1]}},
     "lost": lambda: {"rank": 0, "code": 1, "message": "m", "final": True},
 }

@@ -6,6 +6,8 @@ Rules of this file:
   with its ticket until ``limits.grace`` has passed; then its ranks are lost.
 - The table of records goes out once to each member, in one message, when the last rank has published.
 - The first failure decides how the job ends, and is told to all. With ``recover`` a lost rank is only told.
+- What the ranks of launchers print goes to the launcher of rank 0, if one has started that, and to followers; it answers
+  when it has printed it (``launch.merging``).
 - A job that has ended is remembered, so that a late duplicate is told to leave and not taken for a new job.
 """
 
@@ -39,12 +41,14 @@ def listed(ranks: Iterable[int]) -> str:
 class Claim:
     """One member: a process that is some ranks, or a launcher that speaks for those it has started.
 
-    ``peer`` is its connection, empty while it is away, then until ``away`` at most.
+    ``peer`` is its connection, empty while it is away, then until ``away`` at most. ``merges``: it is a launcher, whose
+    ranks' output is merged with that of others.
     """
 
     peer: bytes
     ranks: Sequence[int]
     moment: Moment
+    merges: bool = False
     away: float = float("inf")
 
 
@@ -100,9 +104,9 @@ class Job:
             if rank in self._claims and (moment is None or self._claims[rank].moment < moment or rank in self._lost)
         ]
 
-    def join(self, peer: bytes, ranks: Sequence[int], moment: Moment) -> None:
+    def join(self, peer: bytes, ranks: Sequence[int], moment: Moment, merges: bool = False) -> None:
         """Give these ranks, which are free or its own, to a member."""
-        claim = Claim(peer, ranks, moment)
+        claim = Claim(peer, ranks, moment, merges)
         for former in {id(self._claims[rank]): self._claims[rank] for rank in ranks if rank in self._claims}.values():
             self._evict(former, same=former.moment == moment)
         self._claims.update(dict.fromkeys(ranks, claim))
@@ -116,7 +120,9 @@ class Job:
         return True
 
     def greet(self, peer: bytes) -> None:
-        """Tell a peer that has just joined how the job has ended, if it has."""
+        """Tell a peer that has just joined where output goes, and how the job has ended, if it has."""
+        if peer in self._members:
+            self._introduce(self._members[peer])
         if self.ended is None:
             return
         code, message = self.ended
@@ -124,6 +130,19 @@ class Job:
             self._tell([peer], {"type": "abort", "rank": -1, "code": code, "message": message})
         elif peer in self._followers:
             self._tell([peer], {"type": "ended", "code": 0})
+
+    def _introduce(self, claim: Claim) -> None:
+        """Tell launchers whether the launcher of rank 0 prints what their ranks do, and that one who they are."""
+        first = self._claims.get(0)
+        if claim is first:
+            others = [other for other in self._members.values() if other.merges and other is not claim]
+        else:
+            others = [claim] if claim.merges else []
+        if first is None or not others:
+            return
+        self._tell([other.peer for other in others], {"type": "collector", "here": first.merges})
+        if first.merges and first.peer:
+            self._tell([first.peer], {"type": "sources", "ranks": [min(other.ranks) for other in others]})
 
     def may_begin_anew(self, now: float) -> bool:
         """Tell whether another job may take the name: this one has ended, and nobody is on his way to it any more."""
@@ -237,11 +256,20 @@ class Job:
             self._metrics["signals"] += 1
             self._tell([claim.peer], {"type": "signal", "rank": rank, "to": to, "data": data})
 
-    def output(self, rank: int, stream: int, text: str) -> None:
-        """Carry a piece of a rank's output to those who follow the job."""
-        if self._followers:
-            self._metrics["lines"] += 1
-            self._tell(self._followers, {"type": "output", "rank": rank, "stream": stream, "text": text})
+    def output(self, peer: bytes, message: Message) -> None:
+        """Carry what a launcher's ranks have printed to the launcher of rank 0, and to those who follow the job."""
+        if not all(self.holds(peer, rank) for rank, _, _ in message["pieces"]):
+            return
+        self._metrics["pieces"] += len(message["pieces"])
+        first = self._claims.get(0)
+        collector = [first.peer] if first is not None and first.merges and first.peer else []
+        self._tell([*collector, *self._followers], message)
+
+    def printed(self, to: int, number: int) -> None:
+        """Tell a launcher that the launcher of rank 0 has printed what it has sent."""
+        claim = self._claims.get(to)
+        if claim is not None and claim.peer:
+            self._tell([claim.peer], {"type": "printed", "rank": to, "number": number})
 
     # -- time ----------------------------------------------------------------------------------------------------
 
@@ -249,6 +277,9 @@ class Job:
         """Do what is due."""
         for claim in [claim for claim in self._away if claim.away <= now]:
             self._away.discard(claim)
+            if 0 in claim.ranks and claim.merges:
+                launchers = [peer for peer, other in self._members.items() if other.merges]
+                self._tell(launchers, {"type": "collector", "here": False})
             ranks = [rank for rank in claim.ranks if rank not in self._finalized]
             if ranks:
                 self.lose(

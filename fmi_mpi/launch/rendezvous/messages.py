@@ -20,6 +20,7 @@ Check = Callable[[Any], bool]
 LONGEST_NAME: Final = 200
 _LONGEST_TEXT: Final = 1 << 16
 _LARGEST: Final = 1 << 31
+_MOST_PIECES: Final = 2000
 
 
 class MessageError(Exception):
@@ -40,6 +41,17 @@ def _name(value: Any) -> bool:
 
 def _ranks(value: Any) -> bool:
     return isinstance(value, list) and all(map(_RANK, value)) and len(set(value)) == len(value)
+
+
+def _pieces(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= _MOST_PIECES and all(map(_piece, value))
+
+
+def _piece(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) != 3:
+        return False
+    rank, stream, text = value
+    return _RANK(rank) and _number(1, 3)(stream) and isinstance(text, str)
 
 
 def _flag(value: Any) -> bool:
@@ -65,6 +77,7 @@ _FIELDS: Final[dict[str, dict[str, Check]]] = {
         "ticket": _text(256),
         "recover": _flag,
         "anew": _flag,
+        "merges": _flag,
     },
     "publish": {"rank": _RANK, "record": _record},
     "wait": {"rank": _RANK},
@@ -75,7 +88,8 @@ _FIELDS: Final[dict[str, dict[str, Check]]] = {
     "absent": {"rank": _RANK},
     "finalized": {"rank": _RANK},
     "signal": {"rank": _RANK, "to": _RANK, "data": _anything},
-    "output": {"rank": _RANK, "stream": _number(1, 3), "text": _text(_LONGEST_TEXT)},
+    "output": {"rank": _RANK, "number": _number(1, 1 << 53), "pieces": _pieces, "last": _flag},
+    "printed": {"rank": _number(0, 1), "to": _RANK, "number": _number(1, 1 << 53)},
     "metrics": {},
 }
 """Type -> field -> check. ``claim`` comes first; ``metrics`` may be asked by anybody who knows the service's key."""

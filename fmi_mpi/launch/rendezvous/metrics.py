@@ -20,7 +20,7 @@ _COUNTERS: Final = {
     "finished": "Jobs ended in order.",
     "expired": "Jobs that nobody needed any more.",
     "signals": "Messages carried between ranks.",
-    "lines": "Pieces of output carried.",
+    "pieces": "Pieces of output carried.",
     "dropped": "Messages dropped for a member that does not read.",
     "relay_calls": "Pairs joined by the relay.",
     "relay_refused": "Connections that the relay refused.",

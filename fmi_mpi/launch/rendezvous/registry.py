@@ -143,7 +143,7 @@ class Registry:
             self.metrics["returned"] += 1
         self._peers[peer] = job, key
         if ranks:
-            job.join(peer, ranks, moment)
+            job.join(peer, ranks, moment, message["merges"])
         more = self._welcome(name, key, ranks)
         self._send(peer, {"type": "welcome", "ticket": ticket, "address": address, **more})
         job.greet(peer)
@@ -204,7 +204,9 @@ class Registry:
         elif kind == "signal":
             job.signal(rank, message["to"], message["data"])
         elif kind == "output":
-            job.output(rank, message["stream"], message["text"])
+            job.output(peer, message)
+        elif kind == "printed":
+            job.printed(message["to"], message["number"])
         else:
             self._fail(job, kind, message, now)
             self._send(peer, {"type": "noted", "of": kind})
