@@ -4,8 +4,8 @@ Rules of this file:
 - An item has a body ``b``, or a count ``c``, or, of a longer object, its length ``n`` and the size ``s`` of its parts,
   which are items with partitions of their own: one partition takes a megabyte per second, no more. The parts are
   written first, so that who sees the object sees all of it.
-- Every item expires at ``ttl``. The service removes it some time after that, so readers pass over it; an hour
-  of difference between clocks does not matter.
+- Every item expires at ``ttl``. The service removes it some time after that, so readers pass over it. The writer's clock
+  sets it: with an hour added there and allowed for here, clocks that differ by an hour lose nothing that lives.
 - Reading is consistent. Units are counted as the service tells them.
 """
 
@@ -202,7 +202,7 @@ class DynamoKeys:
     # -- items ---------------------------------------------------------------------------------------------------
 
     def _expiry(self) -> dict[str, str]:
-        return {"N": str(int(time.time()) + self._ttl)}
+        return {"N": str(int(time.time()) + self._ttl + _SKEW)}
 
     def _expired(self, item: _Item) -> bool:
         return "ttl" in item and float(item["ttl"]["N"]) < time.time() - _SKEW
