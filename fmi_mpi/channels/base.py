@@ -47,7 +47,8 @@ class Capabilities:
 
     ``ordered``: frames to one peer arrive in the order sent. ``reliable``: no frame is lost while both ends
     live. ``max_payload``: bytes in one frame, or None. ``publish``: one put can serve many readers, see ``Publisher``.
-    ``store``: 1 if the channel has shelves, see ``Storing``; 2 if to list what lies on one costs no more than to get it.
+    ``store``: 1 if the channel has shelves, see ``Storing``; 2 if to list what lies on one costs no more than to get it;
+    3 if the listing brings it, too (``Gathering``).
     ``spin``: what comes comes so soon that it pays to wait for it without leaving the core; the server of a store needs
     the core itself. ``latency`` in seconds and ``bandwidth`` in bytes per second are first guesses for the model.
     """
@@ -248,6 +249,20 @@ class Shelf(Protocol):
 
     def remove(self, number: int) -> None:
         """Remove what this process has put for collectives before that number."""
+
+
+class Gathering(Shelf, Protocol):
+    """A shelf from which many small objects are taken as cheaply as one."""
+
+    def gather(
+        self, number: int, turn: int, wanted: Mapping[int, int], done: Callable[[Mapping[int, memoryview], str], None]
+    ) -> None:
+        """Get the objects, of one block each, that several have put.
+
+        Args:
+            wanted: by their places, the lengths; -1: whatever it has.
+            done: given those that are there.
+        """
 
 
 class Salvage(NamedTuple):

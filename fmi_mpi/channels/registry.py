@@ -40,6 +40,7 @@ class Membership:
     ``signal`` carries a record to the channel of the given name of another process, through the job's meeting place (see
     ``channels.base.Signalled``); ``reflectors``, ``spans_hosts`` and ``relay`` are those of ``bootstrap.base.Bootstrap``.
     ``after`` (seconds, action) has an action called under the runtime's lock by whoever waits, after so much time.
+    ``expects`` tells whether anything is waited for, or may be, that a message could bring further.
     ``attend`` is to be told True when the channel must be polled though no MPI call waits, False when that is over.
     """
 
@@ -54,6 +55,7 @@ class Membership:
     spans_hosts: bool = False
     after: Callable[[float, Callable[[], object]], None] = lambda seconds, action: None
     relay: Relay | None = field(default=None, repr=False)
+    expects: Callable[[], bool] = lambda: True
 
 
 def create(name: str, membership: Membership, receiver: Receiver) -> Channel:

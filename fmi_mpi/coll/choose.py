@@ -104,7 +104,7 @@ def _formula(row: Algorithm) -> Callable[[int, int], Frames | Requests] | None:
 
 def _runs(row: Algorithm, size: int, channel: Channel, commutative: bool) -> bool:
     """Whether the algorithm is right, and this channel can run it."""
-    store = (2 if channel.counters else 1) if channel.store else 0
+    store = (3 if channel.gathers else 2 if channel.counters else 1) if channel.store else 0
     return row.applies(size, commutative, board=channel.board, store=store)
 
 

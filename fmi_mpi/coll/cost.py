@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["FREE", "NOTHING", "Frames", "Requests", "log_ceil", "log_floor"]
+__all__ = ["FREE", "LISTED", "NOTHING", "Frames", "Requests", "log_ceil", "log_floor"]
 
 
 class Frames(NamedTuple):
@@ -31,6 +31,10 @@ class Frames(NamedTuple):
 
 
 NOTHING = Frames(0, 0, 0, 0)
+
+
+LISTED = 1 << 16
+"""Bytes of the objects that one listing takes along, at most, where it can bring objects themselves."""
 
 
 class Requests(NamedTuple):
@@ -52,6 +56,19 @@ class Requests(NamedTuple):
     """Bytes put or fetched, whichever is more, by the rank for which this is most."""
     busiest_requests: int
     """Requests made by the rank that makes most of them."""
+    groups: int = 0
+    """Times that a rank fetches what every other rank has put, with nothing else in the objects."""
+    group_bytes: int = 0
+    """Bytes that it fetches then."""
+
+    def listed(self, size: int) -> Requests:
+        """Return the same for a store in which one listing brings what ``size - 1`` gets do."""
+        saved = size - 2
+        if not self.groups or saved <= 0 or self.group_bytes > LISTED:
+            return self
+        return self._replace(
+            gets=self.gets - self.groups * saved, busiest_requests=max(1, self.busiest_requests - saved)
+        )
 
 
 def log_ceil(size: int) -> int:

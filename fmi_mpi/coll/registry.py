@@ -39,7 +39,7 @@ class Algorithm(NamedTuple):
     board: bool = False
     """Only for ranks that share a board."""
     store: int = 0
-    """1: only for ranks that share a store; 2: one with counters."""
+    """Only for ranks that share a store of this level; see ``channels.base.Capabilities``."""
 
     def applies(
         self,
@@ -86,6 +86,7 @@ _ROWS: Final = (
     Algorithm("barrier", "shared", board=True),
     Algorithm("barrier", "two_level", "two_level:barrier", groups=True),
     Algorithm("barrier", "via_store", "via_store.barrier:gathered", store=1),
+    Algorithm("barrier", "via_store_direct", "via_store.barrier:direct", store=1),
     Algorithm("barrier", "counted", "via_store.barrier", store=2),
     Algorithm("bcast", "binomial"),
     Algorithm("bcast", "linear"),

@@ -30,12 +30,13 @@ Advise = Callable[[str, int, int, bool, Sequence[str]], str | None]
 
 
 class Rule(NamedTuple):
-    """Use ``name`` up to this many bytes and ranks, if it applies."""
+    """Use ``name`` up to this many bytes and ranks, if it applies; ``store``: from this level of the store on."""
 
     name: str
     nbytes: int = _ANY
     size: int = _ANY
     power_of_two: bool = False
+    store: int = 0
 
 
 _REDUCE_SCATTER: Final = (
@@ -50,7 +51,14 @@ _ALLTOALLV: Final = (Rule("linear", size=32), Rule("pairwise"))
 _NEIGHBOR: Final = (Rule("linear"),)
 
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
-    "barrier": (Rule("counted"), Rule("via_store"), Rule("shared"), Rule("two_level"), Rule("dissemination")),
+    "barrier": (
+        Rule("via_store_direct", size=32, store=3),
+        Rule("counted"),
+        Rule("via_store"),
+        Rule("shared"),
+        Rule("two_level"),
+        Rule("dissemination"),
+    ),
     "bcast": (
         Rule("via_store"),
         Rule("shared"),
@@ -74,6 +82,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
         Rule("binomial"),
     ),
     "allreduce": (
+        Rule("via_store_direct", 2 * _KIB, 32, store=3),
         Rule("via_store_direct", size=4),
         Rule("via_store", _MIB),
         Rule("via_store_parts"),
@@ -95,6 +104,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "scatter": (Rule("via_store"), Rule("shared"), Rule("linear", size=4), Rule("binomial", 4 * _KIB), Rule("linear")),
     "scatterv": (Rule("linear"),),
     "allgather": (
+        Rule("via_store_direct", 2 * _KIB, 32, store=3),
         Rule("via_store_direct", size=4),
         Rule("via_store", 16 * _KIB),
         Rule("via_store_direct"),
@@ -182,7 +192,7 @@ class Selector:
         hosts: for each rank, an index of the host it runs on.
         forced: algorithms by collective, as in ``Settings.algorithms``; one that does not apply gives way to the rules.
         board: the ranks share one.
-        store: 1 if they share a store, 2 if it has counters.
+        store: the level of the store that they share (``channels.base.Capabilities``), 0 without one.
         advise: asked before the rules, about collectives whose bytes all ranks know, unless some ranks share a host but
             not all; given the collective, size, bytes, commutativity and the algorithms that apply, it returns one of
             these, or None for the rules. advised: as ``store``, of what only ``advise`` may choose.
@@ -246,7 +256,12 @@ class Selector:
         for rule in RULES[collective]:
             row = ALGORITHMS[collective][rule.name]
             fits = size <= rule.size and bucket <= _bucket(rule.nbytes)
-            if fits and not (rule.power_of_two and size & (size - 1)) and self._applies(row, commutative):
+            if (
+                fits
+                and rule.store <= self._store
+                and not (rule.power_of_two and size & (size - 1))
+                and self._applies(row, commutative)
+            ):
                 return row
         raise AssertionError(f"the last rule for {collective} does not apply to everything")
 

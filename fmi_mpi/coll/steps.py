@@ -122,14 +122,14 @@ class Get:
 
     Args:
         into: takes the block, which must have this length.
-        nbytes: length of the block where ``into`` is None; -1: whatever it has, of an object of one block.
-        block: its place in the object. before: bytes of the blocks before it.
+        nbytes: length of the block where ``into`` is None; -1: whatever it has, being the only one.
+        block: its place in the object. before: bytes of the blocks before it. only: the object has no other.
         turn: 0 for the peer's first object of this collective, and so on.
 
     Afterwards ``data`` is the block.
     """
 
-    __slots__ = ("before", "block", "data", "into", "nbytes", "peer", "turn")
+    __slots__ = ("before", "block", "data", "into", "nbytes", "only", "peer", "turn")
 
     def __init__(
         self,
@@ -139,6 +139,7 @@ class Get:
         block: int = 0,
         before: int = 0,
         turn: int = 0,
+        only: bool = False,
     ) -> None:
         self.peer = peer
         self.into = into
@@ -146,6 +147,7 @@ class Get:
         self.block = block
         self.before = before
         self.turn = turn
+        self.only = only or self.nbytes < 0
         self.data = NONE
 
 

@@ -130,6 +130,14 @@ class Engine(Links):
         matcher.post(op)
         return op
 
+    def expects(self) -> bool:
+        """Tell whether anything is under way that a frame could bring further."""
+        return (
+            bool(self.numbered)
+            or any(matcher.posted or matcher.wild for matcher in self.matchers.values())
+            or any(link.flight for link in self.links.values())
+        )
+
     def recv_message(self, message: Message, op: RecvOp) -> None:
         """Receive a message that has been taken out of the queue (by a receive or a matched probe)."""
         op.matched(message.peer, message.source, message.tag, message.flags)

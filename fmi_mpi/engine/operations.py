@@ -37,6 +37,8 @@ class Operation:
     cancelled = False
     peer = -1
     watcher: Watcher | None = None
+    apart = False
+    """No message brings it further."""
     failure: BaseException | None = None
     """What a user's function raised while the operation ran."""
 

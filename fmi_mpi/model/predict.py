@@ -72,6 +72,8 @@ def of_messages(
 
 def of_requests(requests: Requests, size: int, channel: Channel, memory: int = 0) -> Estimate:
     """Predict an algorithm that uses a store as one; see ``of_messages``."""
+    if channel.gathers:
+        requests = requests.listed(size)
     made = requests.puts + requests.gets + requests.counts
     if not made:
         return Estimate(0.0)

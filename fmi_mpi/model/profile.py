@@ -66,7 +66,7 @@ class Channel:
         limit: bytes of the longest object in a store; 0 without a limit.
         head: bytes that each object of a store carries besides its data.
         store: messages are objects in a store, which bills requests; collectives may use it as one.
-        counters: the store counts, for barriers.
+        counters: the store counts, for barriers. gathers: its listings bring the objects.
         board: ranks of one host may meet on a board.
         server: the row of prices for the store, or the server, that carries the messages.
         transfer: the class of prices for bytes between ranks.
@@ -85,6 +85,7 @@ class Channel:
     head: int = 128
     store: bool = False
     counters: bool = False
+    gathers: bool = False
     board: bool = False
     server: str = "none"
     transfer: str = "none"

@@ -30,10 +30,13 @@ _LOOK = 1 << 8  # idle calls that test, between looks at the control and the tim
 
 
 class Waitable(Protocol):
-    """Anything with a ``done`` flag that progress sets."""
+    """Anything with a ``done`` flag that progress sets; ``apart``: no message brings it further."""
 
     @property
     def done(self) -> bool: ...
+
+    @property
+    def apart(self) -> bool: ...
 
 
 class Steppable(Protocol):
@@ -44,6 +47,8 @@ class Steppable(Protocol):
 
 class _Condition:
     """A condition as something to wait for; it is not asked again once it was true, for it may take what it finds."""
+
+    apart = False
 
     def __init__(self, condition: Callable[[], bool]) -> None:
         self._condition = condition
@@ -74,6 +79,7 @@ class Progress:
         self._polls: tuple[Callable[[], bool], ...] = ()
         self._poll = select.poll()
         self._asleep = False
+        self._waits: list[Waitable] = []
         self._control = -1
         self._on_control: Callable[[], None] = lambda: None
         self._wake_read, self._wake_write = -1, -1
@@ -148,10 +154,20 @@ class Progress:
         """Return when ``what`` is done; the lock is held, once, so that it can be given away."""
         if self.spin:
             self._spin(what)
-        while not what.done:
-            self._yield(what)
-            if not what.done:
-                self._block()
+            if what.done:
+                return
+        self._waits.append(what)
+        try:
+            while not what.done:
+                self._yield(what)
+                if not what.done:
+                    self._block()
+        finally:
+            self._waits.remove(what)
+
+    def apart(self) -> bool:
+        """Tell whether all that is waited for is something that no message brings further."""
+        return bool(self._waits) and all(what.apart for what in self._waits)
 
     def _spin(self, what: Waitable) -> None:
         """Poll until ``what`` is done or nothing has happened for a while. In here every call counts."""

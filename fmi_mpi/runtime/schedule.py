@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fmi_mpi.channels.base import ChannelError
-from fmi_mpi.coll.steps import NONE, Errands, Fetch, Put, Recv, Send, Share
+from fmi_mpi.coll.steps import NONE, Errands, Fetch, Recv, Send, Share
 from fmi_mpi.coll.steps import Schedule as Steps
 from fmi_mpi.constants import ERR_PROC_FAILED
 from fmi_mpi.engine.operations import Operation, RecvOp
@@ -55,6 +55,11 @@ class Schedule(Operation):
         self._finish = finish
         self._stamp = (number + 1) << _ROUNDS
         self._ops: list[tuple[Recv, RecvOp]] = []
+
+    @property
+    def apart(self) -> bool:  # type: ignore[override]
+        """It runs in the store."""
+        return self._turn >= 0
 
     def step(self) -> None:
         """Run the generator until it waits for something that has not happened yet, or ends."""
@@ -146,12 +151,8 @@ class Schedule(Operation):
         """Begin errands in the store."""
         storage = self.comm.storage
         assert storage is not None
-        self._turn = max(self._turn, 0)
-        for errand in wanted.errands:
-            self._pending += 1
-            storage.begin(self.number, errand, self._turn, self._returned)
-            if type(errand) is Put:
-                self._turn += 1
+        self._pending += len(wanted.errands)
+        self._turn = storage.begin(self.number, wanted.errands, max(self._turn, 0), self._returned)
 
     def _returned(self, error: int, detail: str) -> None:
         """An errand is done, or cannot be."""

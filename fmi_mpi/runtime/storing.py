@@ -5,6 +5,7 @@ Rules of this file:
   collective, then after pauses that grow, never in step with other ranks. Every look is paid.
 - A rank is known to have ended all collectives before one of which it has put something: then nobody reads what was put
   for those, and it is removed. Every so often all ranks meet, so that this is known.
+- What all others put for one step, if it is little, is looked for together where a listing brings it.
 - A rank that has failed says so to those that wait for it.
 """
 
@@ -13,13 +14,14 @@ from __future__ import annotations
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from fmi_mpi.channels.base import Shelf, Storing
+from fmi_mpi.channels.base import Gathering, Shelf, Storing
+from fmi_mpi.coll.cost import LISTED
 from fmi_mpi.coll.steps import NONE, Count, Errand, Get, Put, Ranks
 from fmi_mpi.coll.steps import Schedule as Steps
-from fmi_mpi.coll.via_store.barrier import counted, gathered
+from fmi_mpi.coll.via_store.barrier import counted, direct, gathered
 from fmi_mpi.constants import ERR_OTHER, ERR_PROC_FAILED, ERR_TRUNCATE
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ _MEETING: Final = 32
 _SUSPICION: Final = 2.0
 """Seconds of waiting after which the reason is looked for."""
 _LONGEST: Final = 1.0
+_ALL: Final = -1
+"""In place of a peer: all others."""
 _FAILED: Final = 254
 """The turn of an object that says that its rank has failed in this collective."""
 
@@ -78,6 +82,7 @@ class Storage:
         self._comm = comm
         self._shelf: Shelf = channel.shelf(comm.local[0], f"{comm.context:x}", comm.rank)
         self._counts = channel.capabilities.store > 1
+        self._gathers = channel.capabilities.store > 2
         self._begun = dict.fromkeys((rank for rank in range(comm.size) if rank != comm.rank), 0)
         self._leads: dict[tuple[int, int], float] = {}
 
@@ -87,25 +92,46 @@ class Storage:
 
     def meet(self, ranks: Ranks) -> Steps[None]:
         """Return what lets all ranks meet."""
-        return counted(ranks) if self._counts else gathered(ranks)
+        return direct(ranks) if self._gathers else counted(ranks) if self._counts else gathered(ranks)
 
-    def begin(self, number: int, errand: Errand, turn: int, done: Done) -> None:
-        """Do an errand of a collective; ``turn``: how many objects of it this rank has put before."""
-        if type(errand) is Put:
-            self._shelf.put(number, turn, errand.blocks, lambda failure: done(ERR_OTHER if failure else 0, failure))
-        elif type(errand) is Get:
-            _Wait(self, number, errand, done).first(self._leads.get((errand.peer, errand.turn), 0.0))
+    def begin(self, number: int, errands: Sequence[Errand], turn: int, done: Done) -> int:
+        """Do the errands of one step of a collective; ``done`` is called for each.
+
+        ``turn``: how many objects of the collective this rank has put before; returns how many it has now.
+        """
+        gets = [errand for errand in errands if type(errand) is Get]
+        if self._gathers and self._are_all(gets):
+            _Gathering(self, number, gets, done).first(self._leads.get((_ALL, gets[0].turn), 0.0))
         else:
-            assert type(errand) is Count
-            wait = _Meeting(self, number, done)
-            self._shelf.count(number, wait.counted)
+            for get in gets:
+                _Wait(self, number, get, done).first(self._leads.get((get.peer, get.turn), 0.0))
+        for errand in errands:
+            if type(errand) is Put:
+                self._shelf.put(number, turn, errand.blocks, lambda failure: done(ERR_OTHER if failure else 0, failure))
+                turn += 1
+            elif type(errand) is Count:
+                self._shelf.count(number, _Meeting(self, number, done).counted)
+        return turn
+
+    def _are_all(self, gets: Sequence[Get]) -> bool:
+        """Tell whether these are the only blocks of objects that all others put, and little."""
+        return (
+            len(gets) == self._comm.size - 1 > 1
+            and all(get.only and get.turn == gets[0].turn for get in gets)
+            and sum(get.nbytes for get in gets) <= LISTED
+        )
 
     def failed(self, number: int) -> None:
         """Tell those who wait for this rank in a collective that it has failed."""
         self._shelf.put(number, _FAILED, (NONE,), lambda failure: None)
 
-    def found(self, number: int, peer: int) -> None:
-        """Something of this rank's has been found."""
+    def took(self, number: int, get: Get, block: memoryview) -> None:
+        """A block has come."""
+        if get.into is None:
+            get.data = block
+        else:
+            get.into[:] = get.data = block
+        peer = get.peer
         if number > self._begun[peer]:
             self._begun[peer] = number
             if number % 4 == 0:
@@ -145,6 +171,13 @@ class _Look(ABC):
     def look(self) -> None:
         """Ask the store."""
 
+    def first(self, lead: float) -> None:
+        """Look for the first time after ``lead`` seconds."""
+        if lead:
+            self.storage._comm.world.progress.after(min(lead, _LONGEST), self.look)
+        else:
+            self.look()
+
     def again(self) -> None:
         """Ask later."""
         pause = self.pause * random.uniform(0.7, 1.3)
@@ -153,18 +186,12 @@ class _Look(ABC):
 
 
 class _Wait(_Look):
-    """A get."""
+    """A get; ``known``: as whose it is learnt when it is there."""
 
-    def __init__(self, storage: Storage, number: int, get: Get, done: Done) -> None:
+    def __init__(self, storage: Storage, number: int, get: Get, done: Done, known: int | None = None) -> None:
         super().__init__(storage, number, done)
+        self.known = get.peer if known is None else known
         self.get = get
-
-    def first(self, lead: float) -> None:
-        """Look for the first time after ``lead`` seconds."""
-        if lead:
-            self.storage._comm.world.progress.after(min(lead, _LONGEST), self.look)
-        else:
-            self.look()
 
     def look(self) -> None:
         get = self.get
@@ -175,12 +202,8 @@ class _Wait(_Look):
         if failure:
             self.done(ERR_OTHER, failure)
         elif block is not None:
-            storage.learn(get.peer, get.turn, time.monotonic() - self.start)
-            storage.found(self.number, get.peer)
-            if get.into is None:
-                get.data = block
-            else:
-                get.into[:] = get.data = block
+            storage.learn(self.known, get.turn, time.monotonic() - self.start)
+            storage.took(self.number, get, block)
             self.done(0, "")
         elif (lost := storage._comm.world.engine.link(storage._comm.procs[get.peer]).failure) != "":
             self.done(ERR_PROC_FAILED, lost)
@@ -212,6 +235,41 @@ class _Wait(_Look):
                 f"rank {get.peer} has put {length} bytes where {get.nbytes} are expected: "
                 "the ranks disagree on the count or datatype of this collective",
             )
+
+
+class _Gathering(_Look):
+    """Gets of what all others put."""
+
+    def __init__(self, storage: Storage, number: int, gets: Sequence[Get], done: Done) -> None:
+        super().__init__(storage, number, done)
+        self.gets = gets
+        self.turn = gets[0].turn
+
+    def look(self) -> None:
+        wanted = {get.peer: get.nbytes for get in self.gets}
+        cast(Gathering, self.storage._shelf).gather(self.number, self.turn, wanted, self._answered)
+
+    def _answered(self, found: Mapping[int, memoryview], failure: str) -> None:
+        storage = self.storage
+        if failure:
+            for _ in self.gets:
+                self.done(ERR_OTHER, failure)
+            return
+        waited = time.monotonic() - self.start
+        came = [get for get in self.gets if get.peer in found]
+        self.gets = [get for get in self.gets if get.peer not in found]
+        if not self.gets:
+            storage.learn(_ALL, self.turn, waited)
+        elif len(self.gets) > 1 and waited < _SUSPICION:
+            self.again()
+        else:  # one is cheaper by itself, and who does not come is asked why
+            for get in self.gets:
+                wait = _Wait(storage, self.number, get, self.done, _ALL)
+                wait.start = self.start
+                wait.again()
+        for get in came:
+            storage.took(self.number, get, found[get.peer])
+            self.done(0, "")
 
 
 class _Meeting(_Look):

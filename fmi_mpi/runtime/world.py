@@ -101,6 +101,7 @@ class World:
             self.bootstrap.spans_hosts,
             self.progress.after,
             self.bootstrap.relay,
+            self._expects,
         )
         engine = self.engine
         for name in self.settings.channels:
@@ -195,6 +196,10 @@ class World:
         for channel in self.channels:
             if channel.name == message.get("channel") and hasattr(channel, "signalled"):
                 cast(Signalled, channel).signalled(peer, message["data"])
+
+    def _expects(self) -> bool:
+        """Tell whether anything is waited for, or may be, that a message could bring further."""
+        return not self.progress.apart() or self.engine.expects() or bool(self.onesided.windows)
 
     def _attend(self, needed: bool) -> None:
         """A channel must be polled, or need not any more, while the program is outside of MPI."""

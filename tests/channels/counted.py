@@ -35,9 +35,9 @@ comm.Barrier()
 selector = Selector(size, store=channel.capabilities.store)
 told = []
 for _, call in calls.values():
-    before = usage.put, usage.get
+    before = usage.put, usage.get, usage.list
     call()
-    told.append((usage.put - before[0], usage.get - before[1]))
+    told.append((usage.put - before[0], usage.get - before[1], usage.list - before[2]))
 everybody = comm.gather(told, root=0) or []
 for at, (name, (nbytes, _)) in enumerate(calls.items()):
     if comm.rank == 0:
@@ -45,7 +45,10 @@ for at, (name, (nbytes, _)) in enumerate(calls.items()):
         assert formula is not None
         predicted = formula(size, nbytes)
         assert isinstance(predicted, Requests), name
-        puts, gets = (sum(one[at][which] for one in everybody) for which in (0, 1))
+        puts, gets, lists = (sum(one[at][which] for one in everybody) for which in range(3))
+        if channel.capabilities.store > 2 and not predicted.counts:
+            gets += lists
+            predicted = predicted.listed(size)
         if (puts, gets) != (predicted.puts + predicted.counts, predicted.gets):
             print(f"{name}: {puts} puts and {gets} gets, predicted {predicted}", file=sys.stderr, flush=True)
             comm.Abort(1)

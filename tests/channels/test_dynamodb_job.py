@@ -69,6 +69,29 @@ def test_an_exchange_is_right_and_leaves_nothing_behind(items: Callable[[], list
     assert items() == []
 
 
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        ("comm.allreduce(1, op=spoil)", "rank 0 has failed in this collective"),
+        ("comm.Allreduce(np.zeros(2 + comm.rank), np.zeros(2 + comm.rank))", "disagree on the count"),
+    ],
+)
+def test_a_rank_that_fails_or_differs_is_known_to_the_others(
+    call: str, reason: str, items: Callable[[], list[Any]]
+) -> None:
+    program = (
+        "import numpy as np; from fmi_mpi import MPI; comm = MPI.COMM_WORLD\n"
+        "def spoil(a, b): raise ArithmeticError('spoilt')\n"
+        f"try: {call}\n"
+        "except (ArithmeticError, MPI.Exception) as error: print(error, *getattr(error, '__notes__', ()), flush=True)\n"
+        "print(comm.allreduce(1), flush=True)\n"
+    )
+    done = run("-c", program)
+    lines = sorted(done.stdout.splitlines())
+    assert lines[:3] == ["3", "3", "3"], done.stdout + done.stderr
+    assert sum(reason in line for line in lines[3:]) > 1, lines
+
+
 def test_a_missing_table_ends_the_job() -> None:
     missing = URL.replace("job-messages", "missing")
     done = run("-c", f"import os; os.environ['FMI_CHANNELS'] = {missing!r}; from fmi_mpi import MPI")

@@ -112,6 +112,8 @@ class World:
         self._errands: list[tuple[Rank, Errand, list[bytes], int]] = []
         self._counted = 0
         self._counter = 0
+        self._groups = 0
+        self._group_bytes = 0
 
     @property
     def requests(self) -> Requests:
@@ -125,6 +127,8 @@ class World:
             self.rounds,
             max(max(rank.sent, rank.received) for rank in ranks),
             max(rank.puts + rank.gets + rank.counts for rank in ranks),
+            self._groups,
+            self._group_bytes,
         )
 
     @property
@@ -215,6 +219,10 @@ class World:
         """Begin the errands of one yield."""
         assert steps, "errands without any"
         rank.next_clock = rank.clock
+        gets = [step for step in steps if isinstance(step, Get) and step.only]
+        if len(gets) == len(self.ranks) - 1 and len({step.turn for step in gets}) == 1:
+            self._groups += 1
+            self._group_bytes = max(self._group_bytes, sum(step.nbytes for step in gets))
         for step in steps:
             place = -1
             if isinstance(step, Put):
@@ -250,7 +258,7 @@ class World:
             assert stored is not None
             block = stored.blocks[step.block]
             assert step.nbytes in (-1, len(block)), f"{len(block)} bytes where {step.nbytes} are expected"
-            assert step.nbytes >= 0 or len(stored.blocks) == 1, "one of several blocks is read without its length"
+            assert not step.only or len(stored.blocks) == 1, "one of several blocks is read as the only one"
             assert step.before == sum(map(len, stored.blocks[: step.block])), "a block is looked for at the wrong place"
             step.data = memoryview(bytearray(block)) if step.into is None else step.into
             step.data[:] = block

@@ -15,7 +15,7 @@ from fmi_mpi.errors import ConfigError
 
 __all__ = ["DynamoKeys", "Table", "create", "make_table", "open_keys", "parse", "setup"]
 
-_CAPABILITIES = Capabilities(store=2, spin=False, latency=1.5e-2, bandwidth=1e7)
+_CAPABILITIES = Capabilities(store=3, spin=False, latency=1.5e-2, bandwidth=1e7)
 
 
 def create(membership: Membership, receiver: Receiver) -> Channel:
@@ -28,7 +28,7 @@ def create(membership: Membership, receiver: Receiver) -> Channel:
     return MailboxChannel(
         "dynamodb",
         _CAPABILITIES,
-        PolledStore(DynamoKeys(table)),
+        PolledStore(DynamoKeys(table), membership.expects),
         membership,
         receiver,
         table.window,

@@ -3,7 +3,8 @@
 Rules of this file:
 - A thing's key is the mailbox's name, a slash, the putter and the number in its head: one listing finds all that waits
   for a rank, each putter's things in order, and one that lies under another key than its putter gave it is known.
-- The mailbox is listed only while somebody waits: at first soon after the last thing came, then more and more rarely.
+- The mailbox is listed only while somebody waits: at first soon after the last thing came, then more and more rarely; rarely,
+  too, while nothing is waited for that a message could bring.
 - What has been read is removed, many things at a time. What is left when a process dies expires (lifecycle, TTL).
 - Who closes removes its mailbox, and what it has said last to those whose last words it finds there: they close, too.
 - Requests are done by threads; the rank's own thread never waits for one but in ``open`` and ``close``.
@@ -42,10 +43,11 @@ _FAREWELL: Final = 30.0
 
 
 class PolledStore:
-    """See ``mailbox.store.KeyStore``."""
+    """See ``mailbox.store.KeyStore``; ``expects`` is ``channels.registry.Membership``'s."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, expects: Callable[[], bool] = lambda: True) -> None:
         self.keys = keys
+        self._expects = expects
         self.limit = keys.piece
         self.copies = min(_COPIES, keys.piece)
         self.usage = keys.usage
@@ -63,6 +65,8 @@ class PolledStore:
         self._read: list[str] = []
         self._dropped: list[str] = []
         self._sought = False
+        self._search = 0
+        self._rarely = False
         self._waiting = False
         self._polled = 0.0
         self._took = _SHORTEST
@@ -106,8 +110,7 @@ class PolledStore:
     def poll(self) -> bool:
         self._errands.collect()
         self._polled = time.monotonic()
-        if not self._sought:
-            self._seek()
+        self._look()
         news, self._news = self._news, False
         return news
 
@@ -122,8 +125,7 @@ class PolledStore:
         self._waiting = True
         if not self._errands.arm():
             return False
-        if not self._sought:
-            self._seek()
+        self._look()
         return True
 
     def disarm(self) -> None:
@@ -175,26 +177,34 @@ class PolledStore:
         elif told:
             self._events.stored(ticket)
 
+    def _look(self) -> None:
+        """Somebody waits: see that the mailbox will be listed in time."""
+        if not self._sought or (self._rarely and self._expects()):
+            self._seek()
+
     def _seek(self) -> None:
-        """List the mailbox when it is time."""
+        """List the mailbox when it is time, instead of what was to be listed later."""
         if self._box and not self._broken:
             self._sought = True
+            self._search += 1
+            self._rarely = not self._expects()
             self._known.difference_update(self._dropped)  # a listing from now on does not show them any more
             self._dropped.clear()
-            self._errands.ask(self._list, self._on_list, self._pause * random.uniform(0.8, 1.2))
+            pause = (_LONGEST if self._rarely else self._pause) * random.uniform(0.8, 1.2)
+            self._errands.ask(partial(self._list, self._search), partial(self._on_list, self._search), pause)
 
-    def _list(self) -> tuple[Sequence[Found], float] | None:
-        """Runs in a thread; None if nobody waits any more."""
+    def _list(self, search: int) -> tuple[Sequence[Found], float] | None:
+        """Runs in a thread; None if nobody waits for this any more."""
         start = time.monotonic()
-        if not self._waiting and start - self._polled > _INTEREST:
+        if search != self._search or (not self._waiting and start - self._polled > _INTEREST):
             return None
         found = self.keys.find(self._box + "/")
         return found, time.monotonic() - start
 
-    def _on_list(self, answer: Any) -> None:
+    def _on_list(self, search: int, answer: Any) -> None:
+        if search != self._search or self._closed:
+            return  # the later listing shows all; this one may show what has been removed meanwhile
         self._sought = False
-        if self._closed:
-            return
         if isinstance(answer, ChannelError):
             self._break(answer)
             return

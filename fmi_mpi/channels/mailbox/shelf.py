@@ -11,7 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -30,7 +30,7 @@ _GUESS: Final = 0.005
 
 
 class MailboxShelf:
-    """See ``channels.base.Shelf``.
+    """See ``channels.base.Gathering``.
 
     Args:
         keys: the store. ask: does requests.
@@ -88,6 +88,25 @@ class MailboxShelf:
 
         for at, piece in enumerate(pieces):
             self._ask(self._timed(partial(self._keys.fetch, key, start + at * self._keys.span, piece)), arrived)
+
+    def gather(
+        self, number: int, turn: int, wanted: Mapping[int, int], done: Callable[[Mapping[int, memoryview], str], None]
+    ) -> None:
+        prefix = self._key(number, turn, "")
+
+        def arrived(answer: Any) -> None:
+            found: dict[int, memoryview] = {}
+            for one in () if isinstance(answer, ChannelError) else answer:
+                place = int(name) if (name := one.key[len(prefix) :]).isdecimal() else -1
+                if place in wanted and one.body is not None and wanted[place] in (-1, len(one.body) - HEAD):
+                    block = self._opened(memoryview(bytearray(one.body)), (SHELVED, place, number << _TURNS | turn, 0))
+                    if block is not None:
+                        found[place] = block
+            if answer and len(found) < len(wanted):
+                self._keys.usage.recount("list", "empty")
+            done(found, _failure(answer))
+
+        self._ask(self._timed(partial(self._keys.find, prefix)), arrived)
 
     def length(self, number: int, turn: int, place: int, block: int, done: Callable[[int, str], None]) -> None:
         """Tell the length of an object's block, -1 if it is not there: for errors only, it reads the whole object."""
@@ -157,7 +176,7 @@ class MailboxShelf:
         place = int(last) if (last := found.key.rpartition("/")[2]).isdecimal() else -1
         return self._opened(thing, (SHELVED, place, number << _TURNS | _COUNT, 0)) is not None
 
-    def _key(self, number: int, turn: int, place: int) -> str:
+    def _key(self, number: int, turn: int, place: int | str) -> str:
         return f"{self._name}/{number}.{turn}/{place}"
 
     def _taken(

@@ -28,7 +28,7 @@ def create(membership: Membership, receiver: Receiver) -> Channel:
     return MailboxChannel(
         "s3",
         _CAPABILITIES,
-        PolledStore(S3Keys(bucket)),
+        PolledStore(S3Keys(bucket), membership.expects),
         membership,
         receiver,
         bucket.window,

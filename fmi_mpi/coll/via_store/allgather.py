@@ -6,6 +6,8 @@ Rules of this file:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fmi_mpi.coll.cost import FREE, Requests
 from fmi_mpi.coll.steps import Errand, Errands, Get, Put, Ranks, Schedule
 
@@ -19,7 +21,7 @@ def direct(ranks: Ranks, send: memoryview | None, recv: memoryview) -> Schedule[
         own[:] = send
     if nbytes and size > 1:
         errands: list[Errand] = [Put(own)]
-        errands += [Get(peer, recv[peer * nbytes : (peer + 1) * nbytes]) for peer in range(size) if peer != rank]
+        errands += _blocks(recv, nbytes, (peer for peer in range(size) if peer != rank))
         yield Errands(*errands)
 
 
@@ -36,8 +38,12 @@ def through_root(ranks: Ranks, send: memoryview | None, recv: memoryview) -> Sch
         yield Errands(Put(own))
         yield Errands(Get(0, recv))
     else:
-        yield Errands(*(Get(peer, recv[peer * nbytes : (peer + 1) * nbytes]) for peer in range(1, size)))
+        yield Errands(*_blocks(recv, nbytes, range(1, size)))
         yield Errands(Put(recv))
+
+
+def _blocks(recv: memoryview, nbytes: int, peers: Iterable[int]) -> list[Get]:
+    return [Get(peer, recv[peer * nbytes : (peer + 1) * nbytes], only=True) for peer in peers]
 
 
 def direct_cost(size: int, nbytes: int) -> Requests:
@@ -45,7 +51,8 @@ def direct_cost(size: int, nbytes: int) -> Requests:
     if not nbytes or size == 1:
         return FREE
     others = size - 1
-    return Requests(size, size * others, 0, size * nbytes, size * others * nbytes, 2, others * nbytes, size)
+    moved = others * nbytes
+    return Requests(size, size * others, 0, size * nbytes, size * moved, 2, moved, size, size, moved)
 
 
 def through_root_cost(size: int, nbytes: int) -> Requests:
@@ -53,4 +60,5 @@ def through_root_cost(size: int, nbytes: int) -> Requests:
     if not nbytes or size == 1:
         return FREE
     others, whole = size - 1, size * nbytes
-    return Requests(size, 2 * others, 0, others * nbytes + whole, others * (nbytes + whole), 4, whole, max(size, 2))
+    moved = others * nbytes
+    return Requests(size, 2 * others, 0, moved + whole, moved + others * whole, 4, whole, max(size, 2), 1, moved)

@@ -58,7 +58,8 @@ def through_root_cost(size: int, nbytes: int) -> Requests:
     if not nbytes or size == 1:
         return FREE
     others = size - 1
-    return Requests(size, 2 * others, 0, size * nbytes, 2 * others * nbytes, 4, others * nbytes, max(size, 2))
+    moved = others * nbytes
+    return Requests(size, 2 * others, 0, size * nbytes, 2 * moved, 4, moved, max(size, 2), 1, moved)
 
 
 def direct_cost(size: int, nbytes: int) -> Requests:
@@ -66,7 +67,8 @@ def direct_cost(size: int, nbytes: int) -> Requests:
     if not nbytes or size == 1:
         return FREE
     others = size - 1
-    return Requests(size, size * others, 0, size * nbytes, size * others * nbytes, 2, others * nbytes, size)
+    moved = others * nbytes
+    return Requests(size, size * others, 0, size * nbytes, size * moved, 2, moved, size, size, moved)
 
 
 def by_parts_cost(size: int, nbytes: int) -> Requests:

@@ -35,7 +35,7 @@ def fold_got(
     for last in range(len(peers), 0, -group):
         places = range(max(0, last - group), last)
         others = [place for place in places if peers[place] != rank]
-        gets = {place: part(peers[place]) if part else Get(peers[place], None, nbytes) for place in others}
+        gets = {place: part(peers[place]) if part else Get(peers[place], None, nbytes, only=True) for place in others}
         errands: list[Errand] = list(gets.values())
         if put is not None:
             errands.append(put)

@@ -21,7 +21,8 @@ def via_store(ranks: Ranks, send: memoryview | None, recv: memoryview | None, ro
         return
     nbytes = len(recv) // size
     if nbytes and size > 1:
-        yield Errands(*(Get(peer, recv[peer * nbytes : (peer + 1) * nbytes]) for peer in range(size) if peer != rank))
+        blocks = ((peer, recv[peer * nbytes : (peer + 1) * nbytes]) for peer in range(size) if peer != rank)
+        yield Errands(*(Get(peer, block, only=True) for peer, block in blocks))
     if send is not None:
         recv[rank * nbytes : (rank + 1) * nbytes] = send
 
@@ -31,4 +32,4 @@ def cost(size: int, nbytes: int) -> Requests:
     if not nbytes or size == 1:
         return FREE
     others = size - 1
-    return Requests(others, others, 0, others * nbytes, others * nbytes, 2, others * nbytes, others)
+    return Requests(others, others, 0, others * nbytes, others * nbytes, 2, others * nbytes, others, 1, others * nbytes)

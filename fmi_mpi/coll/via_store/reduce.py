@@ -25,4 +25,4 @@ def cost(size: int, nbytes: int) -> Requests:
     if not nbytes or size == 1:
         return FREE
     others = size - 1
-    return Requests(others, others, 0, others * nbytes, others * nbytes, 2, others * nbytes, others)
+    return Requests(others, others, 0, others * nbytes, others * nbytes, 2, others * nbytes, others, 1, others * nbytes)

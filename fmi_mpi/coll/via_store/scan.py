@@ -72,7 +72,8 @@ def direct_cost(size: int, nbytes: int) -> Requests:
     if not nbytes or size == 1:
         return FREE
     others, pairs = size - 1, size * (size - 1) // 2
-    return Requests(others, pairs, 0, others * nbytes, pairs * nbytes, 2, others * nbytes, others)
+    moved = others * nbytes
+    return Requests(others, pairs, 0, moved, pairs * nbytes, 2, moved, others, 1, moved)
 
 
 def chain_cost(size: int, nbytes: int) -> Requests:
