@@ -13,10 +13,11 @@ import _thread
 import signal
 import sys
 from types import FrameType, TracebackType
-from typing import NoReturn
+from typing import Final, NoReturn
 
 __all__ = ["exit_code", "failure", "install", "register_stacks", "set_status"]
 
+_STDERR: Final = 2
 _status = 0
 _installed = False
 
@@ -92,7 +93,15 @@ def _called_by_the_interpreter() -> bool:
 
 
 def register_stacks() -> None:
-    """Print the stacks of all threads to standard error on SIGUSR1 from now on (``FMI_STACKS``)."""
+    """Print the stacks of all threads to standard error on SIGUSR1 from now on (``FMI_STACKS``).
+
+    The handler is Python's, so it runs while no other thread does: faulthandler's own one walks the frames of threads that
+    run meanwhile (an SDK's, say), and may crash. Only where Python takes no handler, for this is not the main thread,
+    that one is used, for the interrupted thread alone.
+    """
     import faulthandler
 
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    try:
+        signal.signal(signal.SIGUSR1, lambda number, frame: faulthandler.dump_traceback(_STDERR))
+    except ValueError:
+        faulthandler.register(signal.SIGUSR1, _STDERR, all_threads=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -141,6 +143,35 @@ def test_timeout_shows_stacks_and_ends_the_job(launcher: Launcher) -> None:
     for rank in range(2):
         stack = [line for line in done.stderr.splitlines() if line.startswith(f"[{rank}] ")]
         assert any("stuck_here" in line for line in stack), done.stderr
+
+
+def test_stacks_are_shown_while_other_threads_run(launcher: Launcher) -> None:
+    """Their frames come and go meanwhile; Python's own handler crashed on them."""
+    script = launcher.script(
+        """
+        import threading
+        exits.register_stacks()
+        sys.setswitchinterval(1e-4)
+        def busy(depth):
+            yield from (number + sum(busy(depth - 1)) if depth else 0 for number in range(2))
+        def work():
+            while True:
+                list(busy(5))
+        def ask():
+            for _ in range(500):
+                os.kill(os.getpid(), signal.SIGUSR1)
+                time.sleep(1e-3)
+            say("alive")
+            os._exit(0)
+        for target in (work, work, work, ask):
+            threading.Thread(target=target, daemon=True).start()
+        while True:
+            signal.pause()
+        """
+    )
+    done = subprocess.run([sys.executable, script], env=launcher.env, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "alive\n", done.stderr[-2000:]
+    assert "in busy" in done.stderr
 
 
 def test_timeout_of_a_program_without_stacks(launcher: Launcher) -> None:
