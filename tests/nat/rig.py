@@ -4,8 +4,8 @@ Rules of this file:
 - A rig is a public bridge (203.0.113.1) with routers (203.0.113.11 and on), each with a LAN of its own, whose hosts are one
   namespace each. Names begin with the rig's own prefix; ``close`` removes every trace.
 - Routers drop connections that nobody inside has begun, as home and cloud NATs do.
-- The meeting place is that of fmirun: its control socket has a path, which namespaces do not hide. The reflector listens
-  on the bridge.
+- The meeting place is that of fmirun, whose control socket has a path, which namespaces do not hide, with a reflector on
+  the bridge; or the rendezvous service on the bridge, where ranks go by themselves or with a launcher each.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import IO
 
 __all__ = ["Rig", "obstacle"]
@@ -80,16 +81,24 @@ class Rig:
         kinds: of the routers: "independent" or "symmetric".
         hosts: the router of each host; by default each has its own.
         unsolicited: what the routers do with connections to themselves: "drop", or "accept", which answers RST.
+        delay, loss: seconds one way, and the fraction of packets lost, of each router's public link.
     """
 
-    def __init__(self, kinds: Sequence[str], hosts: Sequence[int] | None = None, unsolicited: str = "drop") -> None:
+    def __init__(
+        self,
+        kinds: Sequence[str],
+        hosts: Sequence[int] | None = None,
+        unsolicited: str = "drop",
+        delay: float = 0.0,
+        loss: float = 0.0,
+    ) -> None:
         self._prefix = f"fmi{os.getpid() % 100000}"
         self._names: list[str] = []
         self.hosts = list(range(len(kinds)) if hosts is None else hosts)
         self._servers: list[subprocess.Popen[str]] = []
         self.reflectors = ""
         try:
-            self._build(kinds, unsolicited)
+            self._build(kinds, unsolicited, delay, loss)
         except BaseException:
             self.close()
             raise
@@ -124,9 +133,22 @@ class Rig:
                 raise RuntimeError("redis-server does not start")
         return "redis://203.0.113.1:6379"
 
-    def _serve(self, *command: str) -> IO[str]:
-        """Start a server on the bridge and return what it writes."""
-        full = ["ip", "netns", "exec", f"{self._prefix}-pub", *command]
+    def rendezvous(self, *options: str) -> str:
+        """Start a rendezvous service on the bridge and return its URL."""
+        program = "import sys; from fmi_mpi.launch.tools import main; sys.exit(main())"
+        where = ("--bind", "tcp://203.0.113.1:7600", "--host", "203.0.113.1")
+        said = self._serve(sys.executable, "-c", program, "rendezvous", *where, *options).readline()
+        return said.strip().removeprefix("FMI_RENDEZVOUS=")
+
+    def stop(self) -> None:
+        """Kill the server that was started last."""
+        server = self._servers.pop()
+        server.kill()
+        server.communicate()
+
+    def _serve(self, *command: str, inside: bool = True) -> IO[str]:
+        """Start a server, on the bridge if it is to be ``inside``, and return what it writes."""
+        full = [*(("ip", "netns", "exec", f"{self._prefix}-pub") if inside else ()), *command]
         server = subprocess.Popen(full, stdout=subprocess.PIPE, text=True)
         self._servers.append(server)
         assert server.stdout is not None
@@ -146,31 +168,67 @@ class Rig:
         full = {**os.environ, "FMI_JOB_REFLECTORS": self.reflectors, **(env or {})}
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=full)
 
-    def link(self, router: int, state: str) -> None:
-        """Cut a router off from the others ("down"), or end that ("up"); nobody is told, packets just vanish."""
-        name = f"{self._prefix}-pub"
-        verb = ["add", "chain", "bridge", "cut", f"c{router}", "{ type filter hook forward priority 0; }"]
-        if state == "down":
-            _run("ip", "netns", "exec", name, "nft", "add", "table", "bridge", "cut")
-            _run("ip", "netns", "exec", name, "nft", *verb)
-            for side in ("iifname", "oifname"):
-                _run(
-                    "ip",
-                    "netns",
-                    "exec",
-                    name,
-                    "nft",
-                    "add",
-                    "rule",
-                    "bridge",
-                    "cut",
-                    f"c{router}",
-                    side,
-                    f"p{router}",
-                    "drop",
+    def join(
+        self, program: Sequence[str], url: str, channels: str = "tcp", launched: bool = False, **variables: str
+    ) -> list[subprocess.Popen[str]]:
+        """Start a job with one rank on each host, all of which go to the rendezvous service at this URL.
+
+        Args:
+            launched: each by a launcher of its own.
+        """
+        size = str(len(self.hosts))
+        identity = {"FMI_JOB_SECRET": "5e" * 32, "FMI_CHANNELS": channels, "FMI_JOIN_TIMEOUT": "50", **variables}
+        ranks = []
+        for rank in range(len(self.hosts)):
+            command = [*self._inside(rank), sys.executable]
+            env = {**os.environ, **identity}
+            if launched:
+                command += ["-m", "fmi_mpi.launch", "--rendezvous", url, "--job", "nat", "-n", size]
+                command += ["--ranks", str(rank), sys.executable]
+            else:
+                env |= {"FMI_RENDEZVOUS": url, "FMI_JOB_ID": "nat", "FMI_JOB_SIZE": size, "FMI_JOB_RANK": str(rank)}
+            ranks.append(
+                subprocess.Popen(
+                    [*command, *program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
                 )
-        else:
-            _run("ip", "netns", "exec", name, "nft", "delete", "table", "bridge", "cut")
+            )
+        return ranks
+
+    def _inside(self, host: int) -> list[str]:
+        return ["ip", "netns", "exec", f"{self._prefix}-h{host}"]
+
+    def lose_syns(self) -> None:
+        """Lose every other SYN between the routers, from the first on."""
+        rules = """
+            table bridge syns {
+              chain forw {
+                type filter hook forward priority 0
+                ether type ip tcp flags & (syn | ack) == syn numgen inc mod 2 0 drop
+              }
+            }
+        """
+        _run("ip", "netns", "exec", f"{self._prefix}-pub", "nft", "-f", "-", text=rules)
+
+    def link(self, router: int, state: str, everything: bool = False) -> None:
+        """Cut a router off from the others ("down"), or end that ("up"); nobody is told, packets just vanish.
+
+        Args:
+            everything: also from the servers on the bridge.
+        """
+        nft = ["ip", "netns", "exec", f"{self._prefix}-pub", "nft"]
+        if state == "up":
+            _run(*nft, "delete", "table", "bridge", "cut")
+            return
+        hooks: dict[str, tuple[str, ...]] = {"forward": ("iifname", "oifname")}
+        if everything:
+            hooks |= {"input": ("iifname",), "output": ("oifname",)}
+        chains = [
+            f"chain {hook} {{ type filter hook {hook} priority 0; "
+            + "; ".join(f"{side} p{router} drop" for side in sides)
+            + "; }"
+            for hook, sides in hooks.items()
+        ]
+        _run(*nft, "-f", "-", text="table bridge cut {\n" + "\n".join(chains) + "\n}\n")
 
     def _space(self, name: str) -> str:
         full = f"{self._prefix}-{name}"
@@ -179,13 +237,21 @@ class Rig:
         _run("ip", "-n", full, "link", "set", "lo", "up")
         return full
 
-    def _build(self, kinds: Sequence[str], unsolicited: str) -> None:
+    def _build(self, kinds: Sequence[str], unsolicited: str, delay: float, loss: float) -> None:
         public = self._space("pub")
         batch = ["link add br0 type bridge", "addr add 203.0.113.1/24 dev br0", "link set br0 up"]
+        slow: list[str] = []
         for number in range(len(kinds)):
-            self._space(f"r{number}")
-            batch.append(f"link add p{number} type veth peer name wan netns {self._prefix}-r{number}")
-            batch.append(f"link set p{number} master br0 up")
+            router = self._space(f"r{number}")
+            if delay or loss:
+                slow += [public, f"p{number}", router, "wan"]
+            else:
+                batch.append(f"link add p{number} type veth peer name wan netns {router}")
+        if slow:
+            script = str(Path(__file__).with_name("slow.py"))
+            if self._serve(sys.executable, script, str(delay), str(loss), *slow, inside=False).readline() != "ready\n":
+                raise RuntimeError("TAP devices are not permitted here")
+        batch += [f"link set p{number} master br0 up" for number in range(len(kinds))]
         _run("ip", "-n", public, "-batch", "-", text="\n".join(batch))
         for number, kind in enumerate(kinds):
             self._route(number, kind, unsolicited)

@@ -97,23 +97,86 @@ def test_a_symmetric_nat_falls_back_on_another_channel() -> None:
         check(rig.run(["-c", ALL_TO_ALL], channels=f"tcp,{url}"), 2)
 
 
-def test_parity_programs_of_eight_ranks_each_behind_its_own_nat() -> None:
+def outcomes(ranks: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+    """Wait for ranks that no launcher has started."""
+    try:
+        return [outcome(rank) for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+
+
+def test_parity_programs_of_eight_ranks_each_behind_its_own_nat_that_meet_at_the_service() -> None:
     with Rig(["independent"] * 8) as rig:
+        command = ["-m", "pytest", "--rootdir", str(ROOT), "-q", "-x", "-k", "alltoall or allreduce or exscan"]
+        command += ["--mpi=fmi_mpi", str(ROOT / "compat_tests/test_collectives_objects.py")]
+        for code, out, err in outcomes(rig.join(command, rig.rendezvous())):
+            assert code == 0, out + err
+
+
+def test_launchers_behind_nats_and_the_relay_for_a_symmetric_one() -> None:
+    """Ranks 0 and 1 meet directly; what rank 2 sends goes through the relay, at once."""
+    with Rig(["independent", "independent", "symmetric"]) as rig:
+        ranks = rig.join(["-c", ALL_TO_ALL], rig.rendezvous(), "tcp,relay", launched=True)
+        (code, out, err), *others = outcomes(ranks)
+        assert (code, out.split(), err) == (0, ["done"] * 3, "")
+        assert others == [(0, "", "")] * 2
+
+
+def test_streams_through_the_relay_survive_a_link_cut_and_a_restart_of_the_service(tmp_path: Path) -> None:
+    with Rig(["independent", "symmetric"]) as rig:
+        options = ("--key-file", str(tmp_path / "key"))
+        ranks = rig.join(["-c", STREAM, "5"], rig.rendezvous(*options), "tcp,relay")
+        for rank in ranks:
+            assert rank.stdout is not None and rank.stdout.readline() == "started\n"
+        rig.link(1, "down", everything=True)
+        time.sleep(1)  # the outage itself
+        rig.link(1, "up")
+        rig.stop()
+        rig.rendezvous(*options)
+        assert [(code, out) for code, out, _ in outcomes(ranks)] == [(0, "done\n")] * 2
+
+
+LATE = """
+import time
+from fmi_mpi import MPI
+comm = MPI.COMM_WORLD
+if comm.rank:
+    time.sleep(0.5)
+else:
+    comm.send("early", 1)
+print(comm.recv(source=0) if comm.rank else "sent", flush=True)
+print("done", flush=True)
+"""
+
+
+NETWORKS = {
+    "one-percent-lost": ("drop", 0.01, ALL_TO_ALL),
+    "one-percent-lost-and-a-peer-half-a-second-late": ("drop", 0.01, LATE),
+    "rst": ("accept", 0.0, ALL_TO_ALL),
+    "rst-and-a-peer-half-a-second-late": ("accept", 0.0, LATE),
+}
+
+
+@pytest.mark.parametrize(("unsolicited", "loss", "program"), NETWORKS.values(), ids=NETWORKS)
+def test_difficult_networks_of_ten_milliseconds(unsolicited: str, loss: float, program: str) -> None:
+    with Rig(["independent"] * 2, unsolicited=unsolicited, delay=0.01, loss=loss) as rig:
         rig.reflect()
-        command = [
-            "-m",
-            "pytest",
-            "--rootdir",
-            str(ROOT),
-            "-q",
-            "-x",
-            "-k",
-            "alltoall or allreduce or exscan",
-            "--mpi=fmi_mpi",
-            str(ROOT / "compat_tests/test_collectives_objects.py"),
-        ]
-        code, out, err = outcome(rig.run(command, timeout=80))
-        assert code == 0, out + err
+        check(rig.run(["-c", program]), 2)
+
+
+def test_routers_that_answer_rst_where_nothing_takes_time() -> None:
+    """The SYNs would have to cross within microseconds: if they do not, the relay has to do."""
+    with Rig(["independent"] * 2, unsolicited="accept") as rig:
+        ranks = rig.join(["-c", ALL_TO_ALL], rig.rendezvous(), "tcp,relay")
+        assert [(code, out) for code, out, _ in outcomes(ranks)] == [(0, "done\n")] * 2
+
+
+def test_syns_that_are_lost() -> None:
+    with Rig(["independent"] * 2) as rig:
+        rig.reflect()
+        rig.lose_syns()
+        check(rig.run(["-c", ALL_TO_ALL]), 2)
 
 
 @pytest.mark.parametrize("seconds", [1.0, 5.0])

@@ -33,6 +33,8 @@ __all__ = ["DistantChannel"]
 
 _ANSWER: Final = 2.0  # seconds for the reflector to answer
 _TRY: Final = 3.0  # seconds for one attempt once the peer takes part
+_REFUSED: Final = 1.0  # seconds, if somebody answers with RST all the time
+_MANY: Final = 10  # times
 _TRIES: Final = 3  # attempts at the first meeting
 _REMIND: Final = 0.5  # seconds between signals of one attempt
 
@@ -171,7 +173,7 @@ class DistantChannel(Lasting[_Peer]):
         """Say again where this end is, until both have met or time is up."""
         if one.attempt is not attempt or self._has_expired(one, attempt.reason):
             return
-        if waited < _TRY:
+        if waited < (_TRY if attempt.refusals < _MANY else _REFUSED):
             self._remind(one, attempt)
             waited += _REMIND if attempt.answered or one.broken else 0.0
             self._loop.at(_REMIND, lambda: self._keep_reminding(one, attempt, waited))

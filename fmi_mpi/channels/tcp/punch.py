@@ -5,9 +5,11 @@ Rules of this file:
   already; for later ones a fresh port, for what a NAT remembers of the old one may be in the way.
 - Each end tells its endpoints through the meeting place and connects to all of the other's that may work: to the private
   ones if both are seen at one public address or one does not know its own, and to the public one.
-- A SYN that comes before the other's NAT has opened is dropped, or answered with RST, which only means: again, soon. One
-  that is not answered is left to the kernel: its port is open for the other end's SYN, which comes once that has heard of
-  the attempt. To begin it anew could cross with that SYN, and NATs that have seen both take the connection for closed.
+- A SYN that comes before the other's NAT has opened is dropped, or answered with RST, which only means: again, soon. Where
+  RST comes both SYNs must cross on the way: once both ends are known to take part, they try again for a moment after as
+  long as the RST took, more or less, so that they do not miss each other each time in the same way.
+- A SYN that is not answered is left to the kernel: its port is open for the other end's SYN, which comes once that has heard
+  of the attempt. To begin it anew could cross with that SYN, and NATs that have seen both take the connection for closed.
 - What is proved first is taken. Whatever else comes of an attempt is closed with it.
 """
 
@@ -18,6 +20,7 @@ import errno
 import os
 import random
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,6 +32,7 @@ from fmi_mpi.channels.tcp.loop import READ, WRITE, Loop
 __all__ = ["Attempt", "Place", "listen", "read_place"]
 
 _BACKLOG: Final = 1024
+_SPRINT: Final = 0.3  # seconds of trying again soon
 _PAUSE: Final = 0.01  # seconds after a refusal, at first; up to twice that
 _LONGEST_PAUSE: Final = 0.3
 _GROWTH: Final = 1.5
@@ -106,6 +110,7 @@ class _Visit:
         self.greeting = greeting
         self.target = target
         self.connected = target is None
+        self.begun = time.monotonic()
         self.data = bytearray()
 
 
@@ -130,12 +135,14 @@ class Attempt:
         self.peer = peer
         self.epoch = epoch
         self.answered = False  # the peer takes part
+        self.refusals = 0
         self.place: Place | None = None  # of this process, for this meeting
         self.reason = "the other end's NAT or firewall lets nothing through"
         self._loop = loop
         self._greet = greet
         self._met = met
         self._port = 0
+        self._sprint = 0.0
         self._listener: socket.socket | None = None
         self._inquiry: Inquiry | None = None
         self._other: Place | None = None
@@ -182,6 +189,7 @@ class Attempt:
         self.answered = self.answered or answered
         if answered:
             self._pause.clear()
+            self._sprint = time.monotonic() + _SPRINT
         self._begin()
 
     def close(self) -> None:
@@ -224,7 +232,12 @@ class Attempt:
         self._visits.add(visit)
         self._loop.watch(sock.fileno(), WRITE, lambda _: self._turn(visit))
 
-    def _dial_later(self, target: Endpoint) -> None:
+    def _dial_later(self, target: Endpoint, took: float = 0.0) -> None:
+        """Dial again; ``took``: seconds until the refusal came."""
+        now = time.monotonic()
+        if now < self._sprint and took:
+            self._loop.at(2 * took * random.random(), lambda: self._dial(target))
+            return
         pause = self._pause.get(target, _PAUSE)
         self._pause[target] = min(pause * _GROWTH, _LONGEST_PAUSE)
         self._loop.at(pause * (1 + random.random()), lambda: self._dial(target))
@@ -263,7 +276,8 @@ class Attempt:
             self.reason = self._describe(visit, error)
             self._end(visit)
             if visit.target is not None:
-                self._dial_later(visit.target)
+                self.refusals += isinstance(error, ConnectionRefusedError)
+                self._dial_later(visit.target, time.monotonic() - visit.begun)
 
     def _talk(self, visit: _Visit) -> None:
         greeting = visit.greeting
