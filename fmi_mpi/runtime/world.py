@@ -268,9 +268,14 @@ class World:
 
     def _leave_together(self) -> None:
         channels: Sequence[Channel] = self.channels
-        self.progress.wait_until(lambda: not any(channel.pending() for channel in channels))
+
+        def flush() -> None:
+            self.progress.wait_until(lambda: not any(channel.pending() for channel in channels))
+
+        flush()
         final = Communicator(self, _FINAL_CONTEXT, tuple(range(self.size)))
         self.progress.wait(final.start(dissemination(final)))
+        flush()  # what this rank has said last may still wait for its connection
 
 
 def _host_key() -> str:
