@@ -2,7 +2,8 @@
 
 Rules of this file:
 - A descriptor has one action, called with the mask; an action may forget any descriptor, its own included.
-- Timers are looked at in each turn; ``after`` makes sure that there is one in time although everybody sleeps.
+- Timers are looked at in each turn; ``after`` makes sure that there is one in time although everybody sleeps. It is asked
+  for the first of them only: with hundreds of peers there are as many timers.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 
 Action = Callable[[int], None]
+_NEVER = float("inf")
 
 
 class Loop:
@@ -35,6 +37,7 @@ class Loop:
         self._epoll = select.epoll()
         self._actions: dict[int, Action] = {}
         self._timers: list[tuple[float, int, Callable[[], object]]] = []
+        self._alarm = _NEVER
         self._numbers = itertools.count()
 
     def fileno(self) -> int:
@@ -62,8 +65,9 @@ class Loop:
 
     def at(self, seconds: float, action: Callable[[], None]) -> None:
         """Call ``action`` in so many seconds."""
-        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), action))
-        self._after(seconds, self._ring)
+        now = time.monotonic()
+        heapq.heappush(self._timers, (now + seconds, next(self._numbers), action))
+        self._set_alarm(now)
 
     def turn(self) -> bool:
         """Do what can be done; True if anything was."""
@@ -82,10 +86,19 @@ class Loop:
         if not self._epoll.closed:
             self._epoll.close()
 
+    def _set_alarm(self, now: float) -> None:
+        """See that there is a turn when the first timer is due."""
+        if self._timers and self._timers[0][0] < self._alarm:
+            self._alarm = self._timers[0][0]
+            self._after(max(0.0, self._alarm - now), self._ring)
+
     def _ring(self) -> bool:
         now = time.monotonic()
         rung = False
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
             rung = True
+        if self._alarm <= now:
+            self._alarm = _NEVER
+            self._set_alarm(now)
         return rung
