@@ -258,7 +258,8 @@ class Engine(Links):
         elif word == DATA:
             receiver = self.named(argument, peer)
             if isinstance(receiver, RecvOp):
-                receiver.deliver(payload, receiver.count)
+                receiver.place(len(payload))[:] = payload
+                receiver.received(receiver.count)
             elif self.begun:
                 self._fill(peer, header, payload)
         elif word == REQUEST:
@@ -350,9 +351,7 @@ class Engine(Links):
             op = self.named(argument, peer)
             if not isinstance(op, RecvOp):
                 return allocate(length), None
-            if op.buffer is None or length > len(op.buffer):
-                raise FrameError(f"process {peer} sends {length} bytes where fewer were asked for")
-            return op.buffer[:length], op
+            return op.place(length), op
         extension = self.extensions.get(word)
         if extension is not None:
             return extension.begin(peer, header)

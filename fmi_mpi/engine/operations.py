@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, ERR_PROC_FAILED, ERR_TRUNCATE, SUCCESS
+from fmi_mpi.engine.frames import FrameError
 from fmi_mpi.errors import MPIError
 
 __all__ = ["SENT", "Fill", "Message", "Operation", "Payload", "RecvOp", "SendOp", "Watcher"]
@@ -133,6 +134,14 @@ class RecvOp(Operation):
         else:
             buffer[:] = payload[: len(buffer)]
         self.received(length)
+
+    def place(self, length: int) -> memoryview:
+        """Return where the payload goes that the peer has been asked for; raises FrameError if it is of another length."""
+        wanted = 0 if self.buffer is None else min(self.count, len(self.buffer))
+        if self.buffer is None or length != wanted:
+            self.fail(f"process {self.peer} sends {length} bytes where {wanted} were asked for")
+            raise FrameError(self.detail)
+        return self.buffer if length == len(self.buffer) else self.buffer[:length]
 
     def received(self, length: int) -> None:
         """The payload, of ``length`` bytes at the sender, is in the buffer."""

@@ -6,19 +6,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fmi_mpi.engine.frames import FrameError
 from fmi_mpi.engine.operations import Payload
 
-__all__ = ["allocate", "first_bytes", "joined"]
+__all__ = ["OutOfMemory", "allocate", "first_bytes", "joined"]
 
 _NOTHING = memoryview(b"")
 _PAGEWISE = 1 << 16  # from here on, memory that need not be zeroed first is worth a numpy call
 
 
+class OutOfMemory(FrameError, MemoryError):
+    """There is less memory than a message needs; if a peer has announced it, it is not to be believed."""
+
+
 def allocate(nbytes: int) -> memoryview:
-    """Return fresh writable memory."""
+    """Return fresh writable memory; raises OutOfMemory."""
     if nbytes < _PAGEWISE:
         return memoryview(bytearray(nbytes))
-    return np.empty(nbytes, np.uint8).data
+    try:
+        return np.empty(nbytes, np.uint8).data
+    except (MemoryError, ValueError):  # ValueError: more than there are addresses
+        raise OutOfMemory(f"{nbytes} bytes are announced, more than there is memory for") from None
 
 
 def joined(payload: Payload) -> memoryview:

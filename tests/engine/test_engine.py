@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fmi_mpi.constants import ANY_SOURCE, ANY_TAG, ERR_PROC_FAILED, ERR_TRUNCATE
 from fmi_mpi.engine.engine import Engine
-from fmi_mpi.engine.frames import EAGER, FLAG_SYNC, FrameError, pack_header
+from fmi_mpi.engine.frames import DATA, EAGER, FLAG_SYNC, FrameError, pack_header, unpack_header
 from fmi_mpi.engine.operations import RecvOp
 
 CONTEXT = 8
@@ -209,3 +209,29 @@ def test_order_holds_whatever_the_delivery(messages: list[tuple[int, int, int]],
     for expected in posted.values():
         for data, op in expected:
             assert op.done and data_of(op) == data
+
+
+@pytest.mark.parametrize("in_steps", [False, True])
+@pytest.mark.parametrize("length", [0, 99, 101, 1 << 62])
+def test_a_payload_of_another_length_than_asked_for_loses_the_peer(length: int, in_steps: bool) -> None:
+    world = World(2)
+    send(world, 0, 1, 3, bytes(100))
+    op = recv(world, 1, 0, 3, 200)
+    world.deliver()
+    world.deliver()
+    _, _, header, _ = world.frames.popleft()
+    fields = list(unpack_header(header))
+    fields[8] = length
+    with pytest.raises(FrameError, match="where 100 were asked for"):
+        if in_steps or length > 200:
+            world.engines[1].begin(0, pack_header(*fields))
+        else:
+            world.engines[1].frame(0, pack_header(*fields), memoryview(bytes(length)))
+    assert op.done and op.error == ERR_PROC_FAILED
+
+
+def test_more_than_there_is_memory_for_is_no_frame() -> None:
+    engine = World(2).engines[1]
+    for word in (DATA, EAGER):
+        with pytest.raises(FrameError):
+            engine.begin(0, pack_header(word, 0, 0, 0, 0, 0, CONTEXT, 5, 1 << 62, 0, 77))

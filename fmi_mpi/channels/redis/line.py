@@ -159,6 +159,8 @@ class Line:
     def _move(self, text: str) -> None:
         """Another server of the cluster has this job's keys."""
         host, _, port = text.rsplit(maxsplit=1)[-1].rpartition(":")
+        if not (port.isascii() and port.isdecimal() and int(port) < 1 << 16):
+            raise Refusal(text)
         server = self.connection.server
         server.host, server.port = host.strip("[]") or server.host, int(port)
         raise Trouble(text)

@@ -1,0 +1,1 @@
+"""Fuzzing of everything that reads what a stranger, or a broken peer, may have written; see ``__main__``."""
