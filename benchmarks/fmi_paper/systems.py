@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.peers import ROOT, Peer
-from local_servers.dynamodb import CREDENTIALS, DynamoServer
-from local_servers.dynamodb import KINDS as DYNAMODB_KINDS
-from local_servers.redis import KINDS, RedisServer
-from local_servers.s3 import S3Server
+from benchmarks.servers.dynamodb import CREDENTIALS, DynamoServer
+from benchmarks.servers.dynamodb import KINDS as DYNAMODB_KINDS
+from benchmarks.servers.redis import KINDS, RedisServer
+from benchmarks.servers.s3 import S3Server
 
 __all__ = ["CHANNELS", "FMI", "OURS", "TUNED", "systems"]
 

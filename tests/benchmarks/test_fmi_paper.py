@@ -17,7 +17,7 @@ from benchmarks.fmi_paper.__main__ import main
 from benchmarks.fmi_paper.polling import Polling, RedisKeys, fixed, growing
 from benchmarks.fmi_paper.report import write
 from benchmarks.fmi_paper.trees import Trees, connect
-from local_servers.redis import KINDS, shared
+from benchmarks.servers.redis import KINDS, shared
 
 Maker = Callable[[int, int], Any]
 

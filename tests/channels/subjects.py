@@ -7,6 +7,9 @@ from functools import cache
 from importlib import import_module
 from typing import cast
 
+from benchmarks.servers import dynamodb as dynamodb_server
+from benchmarks.servers.redis import KINDS, shared
+from benchmarks.servers.s3 import s3_settings, shared_s3
 from fmi_mpi.channels import dynamodb
 from fmi_mpi.channels.base import Channel, Receiver
 from fmi_mpi.channels.conformance import Subject
@@ -17,9 +20,6 @@ from fmi_mpi.channels.registry import Membership, create
 from fmi_mpi.channels.shm import ShmChannel
 from fmi_mpi.channels.tcp import TcpChannel
 from fmi_mpi.config import Settings
-from local_servers import dynamodb as dynamodb_server
-from local_servers.redis import KINDS, shared
-from local_servers.s3 import s3_settings, shared_s3
 
 from .relays import settling
 

@@ -14,11 +14,11 @@ import pytest
 pytest.importorskip("boto3")
 from botocore.stub import Stubber
 
+from benchmarks.servers.dynamodb import CREDENTIALS, KEEPS_DATA, KINDS, DynamoServer, shared
 from fmi_mpi.channels.base import ChannelError
 from fmi_mpi.channels.dynamodb import DynamoKeys, Table, make_table, parse
 from fmi_mpi.channels.dynamodb.keys import PIECE
 from fmi_mpi.errors import ConfigError
-from local_servers.dynamodb import CREDENTIALS, KEEPS_DATA, KINDS, DynamoServer, shared
 
 BOX = "fmi/{job}/1/abc"
 _made: set[int] = set()

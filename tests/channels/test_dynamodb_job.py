@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
+from benchmarks.servers.dynamodb import CREDENTIALS, KINDS, shared
 from fmi_mpi.channels.dynamodb import DynamoKeys, make_table, parse
-from local_servers.dynamodb import CREDENTIALS, KINDS, shared
 
 from . import jobs
 from .jobs import COUNTED

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.servers import dynamodb as dynamodb_server
+from benchmarks.servers.redis import KINDS, shared
+from benchmarks.servers.s3 import s3_settings, shared_s3
 from fmi_mpi.bootstrap.base import Identity
 from fmi_mpi.channels.dynamodb import make_table, parse
 from fmi_mpi.channels.mailbox.keys import Keys
@@ -19,9 +22,6 @@ from fmi_mpi.config import Settings
 from fmi_mpi.errors import AbortError, BootstrapError
 from fmi_mpi.runtime import meeting
 from fmi_mpi.runtime.meeting import StoreBootstrap, open_keys
-from local_servers import dynamodb as dynamodb_server
-from local_servers.redis import KINDS, shared
-from local_servers.s3 import s3_settings, shared_s3
 
 ROOT = Path(__file__).resolve().parents[2]
 REDIS = next(iter(KINDS))

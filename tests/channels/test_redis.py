@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 
+from benchmarks.servers.redis import KINDS, RedisServer, ask, free_port, shared
 from fmi_mpi.channels.base import ChannelError
 from fmi_mpi.channels.conformance import Recorder, header_of, pump
 from fmi_mpi.channels.mailbox import MailboxChannel
@@ -19,7 +20,6 @@ from fmi_mpi.channels.mailbox.objects import ACK, BYE, FRAME, HEAD, MORE, Sealer
 from fmi_mpi.channels.redis.store import RedisStore
 from fmi_mpi.channels.registry import Membership, create
 from fmi_mpi.config import Settings
-from local_servers.redis import KINDS, RedisServer, ask, free_port, shared
 
 from . import pairs
 from .pairs import Frames, made

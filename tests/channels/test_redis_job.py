@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local_servers.redis import KINDS, RedisServer
+from benchmarks.servers.redis import KINDS, RedisServer
 
 from .jobs import ROOT, command, environment
 

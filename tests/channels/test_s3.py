@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+from benchmarks.servers.redis import free_port
+from benchmarks.servers.s3 import BUCKET, S3Server, shared_s3
 from fmi_mpi.channels.base import ChannelError
 from fmi_mpi.channels.conformance import Recorder, header_of, pump
 from fmi_mpi.channels.mailbox import MailboxChannel
@@ -18,8 +20,6 @@ from fmi_mpi.channels.s3 import S3Keys, setup
 from fmi_mpi.channels.s3.url import parse
 from fmi_mpi.config import Settings
 from fmi_mpi.errors import ConfigError
-from local_servers.redis import free_port
-from local_servers.s3 import BUCKET, S3Server, shared_s3
 
 from . import pairs
 from .pairs import Frames, made

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from local_servers.s3 import S3Server, shared_s3
+from benchmarks.servers.s3 import S3Server, shared_s3
 
 from . import jobs
 from .jobs import COUNTED

@@ -13,14 +13,14 @@ import pytest
 pytest.importorskip("boto3")
 from botocore.awsrequest import AWSResponse
 
+from benchmarks.servers.dynamodb import CREDENTIALS, KEEPS_DATA, DynamoServer, shared
+from benchmarks.servers.redis import KINDS, RedisServer, ask
 from fmi_mpi.channels.conformance import Subject, pump
 from fmi_mpi.channels.dynamodb import DynamoKeys, keys, make_table, parse
 from fmi_mpi.channels.mailbox import MailboxChannel
 from fmi_mpi.channels.recorder import Recorder
 from fmi_mpi.channels.registry import Membership, create
 from fmi_mpi.config import Settings
-from local_servers.dynamodb import CREDENTIALS, KEEPS_DATA, DynamoServer, shared
-from local_servers.redis import KINDS, RedisServer, ask
 
 from .pairs import Frames, pair
 from .subjects import JOB, SECRET, over_dynamodb, over_s3

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from benchmarks.servers.redis import KINDS, ask, shared
 from fmi_mpi.channels.base import Shelf
 from fmi_mpi.channels.conformance import Recorder, pump
 from fmi_mpi.channels.mailbox import MailboxChannel
@@ -16,7 +17,6 @@ from fmi_mpi.channels.mailbox.keys import Keys
 from fmi_mpi.channels.mailbox.objects import FRAME, HEAD, SHELVED, Sealer
 from fmi_mpi.channels.mailbox.polled import PolledStore
 from fmi_mpi.channels.mailbox.sealed import CipherSealer
-from local_servers.redis import KINDS, ask, shared
 
 from . import pairs
 from .pairs import Frames, made

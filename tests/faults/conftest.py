@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from launch_harness import Launcher, checked
 
+from benchmarks.servers.dynamodb import CREDENTIALS, shared
+from benchmarks.servers.s3 import shared_s3
 from fmi_mpi.channels import dynamodb
 from fmi_mpi.config import Settings
-from local_servers.dynamodb import CREDENTIALS, shared
-from local_servers.s3 import shared_s3
 
 PREAMBLE = """
 import os, signal, sys, threading

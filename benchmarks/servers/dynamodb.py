@@ -19,7 +19,7 @@ from .redis import Server, free_port
 
 __all__ = ["CREDENTIALS", "KEEPS_DATA", "KINDS", "DynamoServer", "shared"]
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 _LOCAL = Path(__file__).with_name("dynamodb_local.py")
 _PACKAGE = "dynamodb/package/emulator"
 _DEADLINE = 30.0
