@@ -81,6 +81,7 @@ class S3Server(Server):
         command = [str(program), "server", f"-dir={self.directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
         command += [f"-{name}={port}" for name, port in self._ports.items()]
         command += [f"-s3.config={self.directory}/users.json", "-master.volumeSizeLimitMB=100", "-volume.max=50"]
+        command += ["-master.electionTimeout=500ms", "-master.heartbeatInterval=100ms"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false", "-master.telemetry=false"]
         return command
 
