@@ -20,7 +20,7 @@ from fmi_mpi.channels.dynamodb import make_table, parse
 from fmi_mpi.channels.mailbox.keys import Keys
 from fmi_mpi.config import Settings
 from fmi_mpi.errors import AbortError, BootstrapError
-from fmi_mpi.runtime import meeting
+from fmi_mpi.runtime import heartbeat, meeting
 from fmi_mpi.runtime.meeting import StoreBootstrap, open_keys
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +53,7 @@ _made: set[int] = set()
 @pytest.fixture(params=STORES)
 def open_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Keys]:
     monkeypatch.setattr(meeting, "_NEWS_INTERVAL", 0.0)
+    monkeypatch.setattr(heartbeat, "STEP", 1000.0)
     if request.param == "dynamodb":
         for name, value in dynamodb_server.CREDENTIALS.items():
             monkeypatch.setenv(name, value)
@@ -103,7 +104,8 @@ def test_the_first_claimant_keeps_a_rank_even_after_the_end(joiner: Join) -> Non
         bootstrap.finalized()
     with pytest.raises(BootstrapError, match=r"rank 1 cannot join .* has the rank already; this one must leave"):
         joiner(1)
-    assert [found.key for found in ranks[0]._keys.find(ranks[0]._prefix + "rank.")] == []
+    left = [found.key.rpartition("/")[2] for found in ranks[0]._find(ranks[0]._prefix)]
+    assert left == [f"claim.{rank:08}" for rank in range(3)]
 
 
 @pytest.mark.parametrize("rank", [0, 2])
@@ -121,6 +123,7 @@ def test_an_abort_reaches_those_who_wait_and_those_who_run(joiner: Join) -> None
     with pytest.raises(AbortError, match="no more") as caught:
         first.table(20)
     assert caught.value.code == 7
+    assert third._look()
     (event,) = third.events()
     assert (event.kind, event.rank, event.code) == ("abort", 1, 7) and third.events() == ()
 
@@ -130,7 +133,7 @@ def test_what_a_stranger_puts_there_is_not_there(joiner: Join) -> None:
     stranger = joiner(1, 2, b"x" * 32)
     publish([first, stranger])
     stranger.failed(9)
-    assert first.events() == ()
+    assert not first._look() and first.events() == ()
     with pytest.raises(BootstrapError, match="joined"):
         first.table(0.1)
 
@@ -138,24 +141,66 @@ def test_what_a_stranger_puts_there_is_not_there(joiner: Join) -> None:
 def test_secrets_are_in_no_name(joiner: Join) -> None:
     bootstrap = joiner(0, 1)
     publish([bootstrap])
-    names = [found.key for found in bootstrap._keys.find(bootstrap._prefix)]
-    assert sorted(name.rpartition("/")[2] for name in names) == ["claim.00000000", "rank.00000000"]
+    names = [found.key for found in bootstrap._find(bootstrap._prefix)]
+    assert {"claim.00000000", "rank.00000000"} <= {name.rpartition("/")[2] for name in names}
     assert not any(text in name for name in names for text in (SECRET.decode(), SECRET.hex(), bootstrap.identity.job))
 
 
+class Ranks:
+    """Ranks that nobody has started but this test."""
+
+    def __init__(self, program: str, size: int, channels: str = "redis") -> None:
+        url = shared(REDIS).url
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("FMI_", "PMI", "OMPI_"))}
+        env |= {"PYTHONPATH": str(ROOT), "FMI_RENDEZVOUS": url, "FMI_JOIN_TIMEOUT": "30", "FMI_JOB_SIZE": str(size)}
+        env |= {"FMI_JOB_ID": uuid.uuid4().hex, "FMI_JOB_SECRET": "5e" * 32}
+        self._env = env | {"FMI_CHANNELS": channels.replace("redis", url)}
+        self._program = program
+        self.processes = [self.start(rank) for rank in range(size)]
+
+    def start(self, rank: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", self._program]
+        env = self._env | {"FMI_JOB_RANK": str(rank)}
+        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+QUICK = """
+import time
+from fmi_mpi.runtime import heartbeat
+heartbeat.STEP = 0.1
+from fmi_mpi import MPI
+comm = MPI.COMM_WORLD
+comm.barrier()
+print("met", flush=True)
+"""
+
+
+def test_a_killed_rank_is_missed_by_those_who_wait_and_by_those_who_compute() -> None:
+    compute = "print('sum', comm.recv(source=1)) if comm.rank != 2 else time.sleep(100)"
+    ranks = Ranks(QUICK + compute, 4).processes
+    for process in ranks:
+        assert process.stdout is not None and process.stdout.readline() == "met\n"
+    ranks[1].kill()
+    ended = [process.communicate(timeout=60) for process in ranks]
+    assert [process.returncode for process in ranks] == [1, -9, 1, 1]
+    errors = "".join(err for _, err in ended)
+    assert errors.count("rank 1 is gone: it has given no sign of life at ") == 1 and "password" not in errors
+
+
+def test_an_abort_ends_a_rank_that_computes() -> None:
+    ranks = Ranks(QUICK + "comm.Abort(7) if comm.rank == 1 else time.sleep(100)", 3).processes
+    ended = [process.communicate(timeout=60) for process in ranks]
+    assert [process.returncode for process in ranks] == [7, 7, 7]
+    assert "".join(err for _, err in ended) == "fmi_mpi: rank 1 called MPI_Abort(MPI_COMM_WORLD, 7)\n"
+
+
+def test_a_rank_that_computes_for_long_is_not_missed() -> None:
+    ranks = Ranks(QUICK + "comm.rank or time.sleep(2)\ncomm.barrier()\nprint('done')", 2).processes
+    assert [process.communicate(timeout=60) for process in ranks] == [("met\ndone\n", "")] * 2
+
+
 def test_ranks_without_a_launcher_form_a_job() -> None:
-    url = shared(REDIS).url
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("FMI_", "PMI", "OMPI_"))}
-    env |= {"PYTHONPATH": str(ROOT), "FMI_RENDEZVOUS": url, "FMI_CHANNELS": f"shm,{url}", "FMI_JOIN_TIMEOUT": "30"}
-    env |= {"FMI_JOB_ID": uuid.uuid4().hex, "FMI_JOB_SIZE": "3", "FMI_JOB_SECRET": "5e" * 32}
-
-    def start(rank: int) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", PROGRAM]
-        return subprocess.Popen(
-            command, env=env | {"FMI_JOB_RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    ranks = [start(rank) for rank in range(3)]
-    assert [process.communicate(timeout=60) for process in ranks] == [("sum 6\n", "")] * 3
-    _, err = start(1).communicate(timeout=60)
+    ranks = Ranks(PROGRAM, 3, "shm,redis")
+    assert [process.communicate(timeout=60) for process in ranks.processes] == [("sum 6\n", "")] * 3
+    _, err = ranks.start(1).communicate(timeout=60)
     assert "this one must leave" in err
