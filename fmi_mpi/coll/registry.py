@@ -101,6 +101,7 @@ _ROWS: Final = (
     Algorithm("reduce", "shared", board=True),
     Algorithm("reduce", "two_level", "two_level:reduce", groups=True),
     Algorithm("reduce", "via_store", "via_store.reduce", store=1),
+    Algorithm("allreduce", "linear"),
     Algorithm("allreduce", "recursive_doubling"),
     Algorithm("allreduce", "ring", commutative=True),
     Algorithm("allreduce", "rabenseifner", commutative=True),

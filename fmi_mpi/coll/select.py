@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from fmi_mpi.coll.cost import log_floor
 from fmi_mpi.coll.registry import ALGORITHMS, COLLECTIVES, Algorithm, Run
 from fmi_mpi.errors import ConfigError
 
@@ -30,13 +31,17 @@ Advise = Callable[[str, int, int, bool, Sequence[str]], str | None]
 
 
 class Rule(NamedTuple):
-    """Use ``name`` up to this many bytes and ranks, if it applies; ``store``: from this level of the store on."""
+    """Use ``name`` up to this many bytes and ranks, if it applies.
+
+    ``store``: from this level of the store on. ``crowded``: only where ranks crowd few cores.
+    """
 
     name: str
     nbytes: int = _ANY
     size: int = _ANY
     power_of_two: bool = False
     store: int = 0
+    crowded: bool = False
 
 
 _REDUCE_SCATTER: Final = (
@@ -88,8 +93,9 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
         Rule("via_store_parts"),
         Rule("shared"),
         Rule("two_level"),
-        Rule("recursive_doubling", 8 * _KIB),
         Rule("recursive_doubling", 512 * _KIB, 2),
+        Rule("linear", 64 * _KIB, crowded=True),
+        Rule("recursive_doubling", 8 * _KIB),
         Rule("rabenseifner", 256 * _KIB, power_of_two=True),
         Rule("rabenseifner", size=2),
         Rule("rabenseifner", 64 * _KIB),
@@ -196,11 +202,24 @@ class Selector:
         advise: asked before the rules, about collectives whose bytes all ranks know, unless some ranks share a host but
             not all; given the collective, size, bytes, commutativity and the algorithms that apply, it returns one of
             these, or None for the rules. advised: as ``store``, of what only ``advise`` may choose.
+        cores: of the one host that all ranks share; 0: there are several hosts. What P ranks do in log2(P) rounds takes
+            longer on so few cores that one rank can do it all in that time: then they crowd.
 
     Raises ConfigError if ``forced`` names an unknown collective or algorithm.
     """
 
-    __slots__ = ("_advise", "_advised", "_board", "_chosen", "_contiguous", "_forced", "_grouped", "_size", "_store")
+    __slots__ = (
+        "_advise",
+        "_advised",
+        "_board",
+        "_chosen",
+        "_contiguous",
+        "_crowded",
+        "_forced",
+        "_grouped",
+        "_size",
+        "_store",
+    )
 
     def __init__(
         self,
@@ -211,6 +230,7 @@ class Selector:
         store: int = 0,
         advise: Advise | None = None,
         advised: int = 0,
+        cores: int = 0,
     ) -> None:
         self._size = size
         self._advise = advise
@@ -221,6 +241,7 @@ class Selector:
         distinct = len(set(hosts))
         self._grouped = 1 < distinct < size
         self._contiguous = starts == distinct
+        self._crowded = 0 < cores <= log_floor(size)
         self._forced: dict[str, Algorithm] = {}
         self._chosen: dict[tuple[str, int, bool], Run] = {}
         for collective, name in (forced or {}).items():
@@ -259,6 +280,7 @@ class Selector:
             if (
                 fits
                 and rule.store <= self._store
+                and (self._crowded or not rule.crowded)
                 and not (rule.power_of_two and size & (size - 1))
                 and self._applies(row, commutative)
             ):

@@ -224,7 +224,14 @@ class Communicator:
             advise = hints.advisor(carrier, "" if kept is None else kept.channel.name)
         preferred = kept.level if kept is not None and kept.preferred else 0
         return Selector(
-            self.size, self.hosts, settings.algorithms, board, preferred, advise, 0 if kept is None else kept.level
+            self.size,
+            self.hosts,
+            settings.algorithms,
+            board,
+            preferred,
+            advise,
+            0 if kept is None else kept.level,
+            self.world.cores(self.local),
         )
 
     def _see_alike(self) -> None:

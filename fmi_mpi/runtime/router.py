@@ -67,10 +67,10 @@ class Router:
         self._resume = resume
         self._barred: set[tuple[str, int]] = set()
 
-    def publish(self, host: str, stamp: int = 0) -> None:
-        """Make this process's addresses known, the key of its host, and how it chooses (``runtime.policy``)."""
+    def publish(self, host: str, cores: int, stamp: int = 0) -> None:
+        """Make this process's addresses known, its host's key, the cores it may use there, how it chooses (``runtime.policy``)."""
         addresses = {channel.name: channel.address() for channel in self.channels}
-        self.bootstrap.publish({HOST: {"key": host, "stamp": stamp}, **addresses})
+        self.bootstrap.publish({HOST: {"key": host, "cores": cores, "stamp": stamp}, **addresses})
 
     def emit(self, peer: int, header: bytes, payload: Payload, token: object) -> bool:
         """Hand a frame to the peer's channel; see ``engine.engine.Emit``."""

@@ -119,13 +119,18 @@ class World:
             engine.resume,
         )
         engine.extend((ROUTE,), self.router.handovers)
-        self.router.publish(self._host, self.hints({}).stamp if self.settings.policy else 0)
+        cores = len(os.sched_getaffinity(0))
+        self.router.publish(self._host, cores, self.hints({}).stamp if self.settings.policy else 0)
         self.engine.emit = self.router.emit
         self.progress.attach(self.channels, self.bootstrap.fileno(), self._on_control)
-        if self.size > len(os.sched_getaffinity(0)):
+        if self.size > cores:
             self.progress.spin = 0.0
             self.progress.patience = -_YIELDS
             self.progress.spread = Spreader(self.proc)
+            if not any(channel.capabilities.publish for channel in self.channels):
+                self.progress.yielding = min(
+                    self.settings.yield_time, self.settings.spin
+                )  # the kernel knows whom to run
         if not any(channel.capabilities.spin for channel in self.channels):
             self.progress.spin = self.progress.yielding = 0.0
 
@@ -147,6 +152,12 @@ class World:
         if proc == self.proc or self.size == 1:
             return self._host
         return str(self.router.table()[proc][HOST]["key"])
+
+    def cores(self, procs: Sequence[int]) -> int:
+        """Return how many cores all these processes may use, equal on all ranks; 0 if they are not on one host."""
+        if len(procs) == 1 or len({self.host(proc) for proc in procs}) > 1:
+            return 0
+        return min(int(self.router.table()[proc][HOST]["cores"]) for proc in procs)
 
     def hints(self, pairs: Mapping[str, str]) -> Hints:
         """Return what a communicator with this info goes by; raises MPIError (ERR_INFO_VALUE)."""

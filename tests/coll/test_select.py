@@ -47,6 +47,22 @@ def test_rules(collective: str, size: int, nbytes: int, commutative: bool, expec
     assert name(collective, size, nbytes, commutative=commutative) == expected
 
 
+@pytest.mark.parametrize(
+    ("size", "cores", "nbytes", "expected"),
+    [
+        (8, 2, 680, "linear"),
+        (8, 3, 64 << 10, "linear"),
+        (8, 4, 680, "recursive_doubling"),
+        (8, 0, 680, "recursive_doubling"),
+        (8, 2, (64 << 10) + 1, "rabenseifner"),
+        (2, 1, 680, "recursive_doubling"),
+    ],
+)
+def test_ranks_that_crowd_few_cores_send_the_fewest_messages(size: int, cores: int, nbytes: int, expected: str) -> None:
+    assert name("allreduce", size, nbytes, cores=cores) == expected
+    assert name("allreduce", size, nbytes, cores=cores, board=True) == "shared"
+
+
 def test_rules_cover_every_collective_and_end_in_one_without_conditions() -> None:
     assert RULES.keys() == ALGORITHMS.keys() == set(COLLECTIVES)
     for collective, rules in RULES.items():
