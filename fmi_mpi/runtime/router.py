@@ -5,11 +5,13 @@ Rules of this file:
 - Channels are opened when the job is joined; addresses of peers are asked for on the first frame to anyone.
 - The first channel of the preference list that reaches a peer carries the frames to it; but long ones take a later one
   that is slower to begin with and faster in the end: the engine puts envelopes back into order.
-- A channel that loses a peer hands over to the next one that reaches it (runtime.handover).
+- A channel that loses a peer hands over to the next one that reaches it (runtime.handover). One that cannot, but carries
+  nothing to the peer, is done without.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
@@ -66,6 +68,7 @@ class Router:
         self._joined = joined
         self._resume = resume
         self._barred: set[tuple[str, int]] = set()
+        self._carriers: dict[int, tuple[Channel, ...]] = {}
 
     def publish(self, host: str, cores: int, stamp: int = 0) -> None:
         """Make this process's addresses known, its host's key, the cores it may use there, how it chooses (``runtime.policy``)."""
@@ -96,7 +99,19 @@ class Router:
 
     def failed(self, channel: Channel, peer: int, reason: str) -> bool:
         """A channel has lost a peer: False if no other can take over."""
-        return (channel.name, peer) in self._barred or self._hand_over(channel, peer, reason) is not None
+        if (channel.name, peer) in self._barred or self._hand_over(channel, peer, reason) is not None:
+            return True
+        if peer not in self._carriers:
+            self._take(peer)
+        carriers = self._carriers.get(peer, (channel,))
+        if channel in carriers:
+            return False
+        if sum(name == channel.name for name, _ in self._barred) == 1:
+            rank, others = self.bootstrap.identity.rank, " and ".join(carrier.name for carrier in carriers)
+            sys.stderr.write(
+                f"fmi_mpi: rank {rank}: {channel.name} has failed ({reason}); {others} goes on without it\n"
+            )
+        return True
 
     def _hand_over(self, old: Channel, peer: int, reason: str) -> Handover | None:
         """Bar a channel for a peer and begin to hand over to the next one, if there is one and the old one can."""
@@ -156,9 +171,11 @@ class Router:
         if not reaching:
             return None
         first = self.routes[peer] = reaching[0]
+        self._carriers[peer] = (first,)
         path = first.path(peer)
         for other in reaching[1:]:
             if (length := _crossover(first.capabilities, other.capabilities)) > 0:
+                self._carriers[peer] = first, other
                 path = partial(_by_length, path, other.path(peer), length)
                 break
         self._routed(peer, path)

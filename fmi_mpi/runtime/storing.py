@@ -1,7 +1,7 @@
 """A communicator's shelf in a store, and how the errands of its collectives are done there.
 
 Rules of this file:
-- An object that is not there yet is looked for again: first when it was found the last time at this point of a
+- An object that is not there yet is looked for again: first about when it was found lately at this point of a
   collective, then after pauses that grow, never in step with other ranks. Every look is paid.
 - A rank is known to have ended all collectives before one of which it has put something: then nobody reads what was put
   for those, and it is removed. Every so often all ranks meet, so that this is known.
@@ -37,6 +37,7 @@ _MEETING: Final = 32
 _SUSPICION: Final = 2.0
 """Seconds of waiting after which the reason is looked for."""
 _LONGEST: Final = 1.0
+_HASTE: Final = 0.9
 _ALL: Final = -1
 """In place of a peer: all others."""
 _FAILED: Final = 254
@@ -84,7 +85,7 @@ class Storage:
         self._counts = channel.capabilities.store > 1
         self._gathers = channel.capabilities.store > 2
         self._begun = dict.fromkeys((rank for rank in range(comm.size) if rank != comm.rank), 0)
-        self._leads: dict[tuple[int, int], float] = {}
+        self._waits: dict[tuple[int, int], float] = {}
 
     def is_due(self, number: int) -> bool:
         """All ranks should meet before this collective."""
@@ -101,10 +102,10 @@ class Storage:
         """
         gets = [errand for errand in errands if type(errand) is Get]
         if self._gathers and self._are_all(gets):
-            _Gathering(self, number, gets, done).first(self._leads.get((_ALL, gets[0].turn), 0.0))
+            _Gathering(self, number, gets, done).first(self._lead(_ALL, gets[0].turn))
         else:
             for get in gets:
-                _Wait(self, number, get, done).first(self._leads.get((get.peer, get.turn), 0.0))
+                _Wait(self, number, get, done).first(self._lead(get.peer, get.turn))
         for errand in errands:
             if type(errand) is Put:
                 self._shelf.put(number, turn, errand.blocks, lambda failure: done(ERR_OTHER if failure else 0, failure))
@@ -149,8 +150,12 @@ class Storage:
 
     def learn(self, peer: int, turn: int, waited: float) -> None:
         """An object has been found after so many seconds."""
-        known = self._leads.get((peer, turn), 0.0)
-        self._leads[peer, turn] = 0.0 if waited < self._shelf.latency else 0.7 * (0.5 * known + 0.5 * waited)
+        known = self._waits.get((peer, turn), waited)
+        self._waits[peer, turn] = 0.5 * (known + waited)
+
+    def _lead(self, peer: int, turn: int) -> float:
+        """Return the seconds after which an object may be there: a little less than lately, so that less is tried again."""
+        return _HASTE * max(0.0, self._waits.get((peer, turn), 0.0) - self._shelf.latency)
 
 
 class _Look(ABC):

@@ -85,7 +85,7 @@ def rank(keys: MemoryKeys) -> Iterator[Rank]:
 def test_a_mailbox_is_listed_rarely_while_no_message_is_waited_for_and_at_once_when_one_is(
     keys: MemoryKeys, rank: Rank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polled, "_LONGEST", 3600.0)
+    monkeypatch.setattr(polled, "_RARELY", 3600.0)
     keys.put(f"{BOX}/1-0", [THING], len(THING))
     rank.wait(lambda: True)
     assert rank.store.arm()
@@ -105,7 +105,7 @@ def test_a_mailbox_is_listed_though_no_message_is_waited_for(keys: MemoryKeys, r
 def test_a_listing_that_took_too_long_shows_nothing_twice(
     keys: MemoryKeys, rank: Rank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polled, "_LONGEST", 0.0)
+    monkeypatch.setattr(polled, "_RARELY", 0.0)
     monkeypatch.setattr(polled, "_BATCH", 1)
     asked, answered, over = threading.Event(), threading.Event(), threading.Event()
     find = keys.find

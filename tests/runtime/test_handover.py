@@ -211,6 +211,27 @@ def test_a_channel_that_keeps_nothing_cannot_hand_over() -> None:
     assert not left.router.failed(left.wires[0], 1, "cut")
 
 
+@pytest.mark.parametrize("used", [0, 1])
+def test_a_channel_that_keeps_nothing_and_carries_nothing_is_done_without(
+    used: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spare = Wire("spare", salvages=False), Wire("spare", salvages=False)
+    left, _ = joined((Wire("first"), Wire("first")), spare)
+    for number in range(used):
+        left.send(number)
+    assert left.router.failed(spare[0], 1, "down") and left.router.failed(spare[0], 1, "down")
+    left.send(used)
+    assert len(left.wires[0].sent) == used + 1 and not left.lost
+    assert capsys.readouterr().err == "fmi_mpi: rank 0: spare has failed (down); first goes on without it\n"
+
+
+def test_a_channel_that_keeps_nothing_is_missed_where_it_carries_long_payloads() -> None:
+    broad = Wire("broad", 1e-2, 1e10, salvages=False), Wire("broad", 1e-2, 1e10, salvages=False)
+    left, _ = joined((Wire("first"), Wire("first")), broad)
+    left.send(0)
+    assert not left.router.failed(broad[0], 1, "down")
+
+
 @pytest.mark.parametrize(("number", "taken"), [(number_of("spam"), 0), (number_of("old"), 3)])
 def test_what_cannot_be_is_refused(number: int, taken: int) -> None:
     left, _ = joined((Wire("old"), Wire("old")), (Wire("new"), Wire("new")))

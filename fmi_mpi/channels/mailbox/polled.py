@@ -33,6 +33,8 @@ _SHORTEST: Final = 5e-4
 _LONGEST: Final = 0.25
 _GROWTH: Final = 1.3
 """Seconds between two listings: at least, at most, and how they grow while nothing comes."""
+_RARELY: Final = 1.0
+"""The same while nothing is expected: what a peer may want meanwhile is that its messages are taken off its account."""
 _INTEREST: Final = 0.05
 """Seconds since the last poll after which nobody is taken to wait any more."""
 _BATCH: Final = 32
@@ -190,7 +192,7 @@ class PolledStore:
             self._rarely = not self._expects()
             self._known.difference_update(self._dropped)  # a listing from now on does not show them any more
             self._dropped.clear()
-            pause = (_LONGEST if self._rarely else self._pause) * random.uniform(0.8, 1.2)
+            pause = (_RARELY if self._rarely else self._pause) * random.uniform(0.8, 1.2)
             self._errands.ask(partial(self._list, self._search), partial(self._on_list, self._search), pause)
 
     def _list(self, search: int) -> tuple[Sequence[Found], float] | None:
