@@ -27,8 +27,6 @@ from fmi_mpi.channels.recorder import Recorder, bytes_of, header_of
 __all__ = ["CHECKS", "Recorder", "Subject", "connected", "header_of", "pump"]
 
 _DEADLINE: Final = 20.0  # seconds
-_SEEDS: Final = 40
-_FEW_SEEDS: Final = 6
 _TRIPS: Final = 5
 """Times a store's latency without news after which nothing is under way any more."""
 _ENDED: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -44,13 +42,18 @@ class Subject:
         make: (process number, job size, receiver) -> a channel that is not connected yet; all of one job.
         tamper: (channel, peer, bytes): put these bytes where the peer expects the channel's next frame. The channel
             has sent to that peer before. None if no such thing can be done.
-        notices: the channel itself tells of a killed peer, not only the job's control.
+        notices: the channel itself tells of a killed peer, not only the job's control. Those that do not are stores that
+            are asked and answer, slowly: of what is done often, they do less.
     """
 
     name: str
     make: Callable[[int, int, Receiver], Channel]
     tamper: Callable[[Channel, int, bytes], None] | None = None
     notices: bool = True
+
+    def often(self, count: int) -> int:
+        """Return how often to do what is done ``count`` times where that is quick."""
+        return count if self.notices else count // 6
 
 
 def _send(channel: Channel, recorder: Recorder, peer: int, number: int, payload: Payload) -> None:
@@ -154,7 +157,7 @@ def check_order(subject: Subject) -> None:
     dice = random.Random(1)
     with connected(subject, 2) as (channels, recorders):
         sender, receiver = recorders
-        count = 400
+        count = subject.often(400)
         for number in range(count):
             size = dice.choice((0, 8, 200, 5000, 70_000, 400_000 if number % 10 == 0 else 1))
             _send(channels[0], sender, 1, number, bytes_of(number, size))
@@ -221,7 +224,7 @@ def check_clogged_pair(subject: Subject) -> None:
 
 def check_replies(subject: Subject) -> None:
     """A receiver may send from within its callbacks."""
-    rounds = 60
+    rounds = subject.often(60)
     payload = bytes_of(0, 3000)
     with connected(subject, 3) as (channels, recorders):
 
@@ -340,7 +343,7 @@ def check_fuzzed_bytes(subject: Subject) -> None:
     """Whatever a broken peer writes, poll does not raise or hang, and other peers are served."""
     if subject.tamper is None:
         return
-    for seed in range(_SEEDS if subject.notices else _FEW_SEEDS):
+    for seed in range(subject.often(40)):
         dice = random.Random(seed)
         with connected(subject, 3) as (channels, recorders):
             for peer in (0, 2):

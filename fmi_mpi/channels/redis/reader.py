@@ -17,7 +17,7 @@ from typing import Any, Final
 from fmi_mpi.channels.mailbox.objects import HEAD
 from fmi_mpi.channels.mailbox.store import Events, Usage
 from fmi_mpi.channels.redis.line import Line, Refusal
-from fmi_mpi.channels.redis.resp import Incomplete, Push, ReplyError, pack, parse
+from fmi_mpi.channels.redis.resp import Incomplete, Push, ReplyError, pack, parse, stream_id
 from fmi_mpi.channels.redis.url import Server
 
 __all__ = ["Reader"]
@@ -28,8 +28,8 @@ _TRIM_COUNT: Final = 128
 _TRIM_BYTES: Final = 1 << 21
 _SLACK: Final = 1 << 17
 _WORTHWHILE: Final = 1 << 13  # missing bytes of a body from which it is read to its place
-_ANSWER: Final = re.compile(rb"%1\r\n\$\d+\r\n[^\r]*\r\n\*(\d+)\r\n")
-_ENTRY: Final = re.compile(rb"\*2\r\n\$\d+\r\n(\d+)-(\d+)\r\n\*2\r\n\$1\r\no\r\n\$(\d+)\r\n")
+_ANSWER: Final = re.compile(rb"%1\r\n\$\d+\r\n[^\r]*\r\n\*(\d{1,9})\r\n")
+_ENTRY: Final = re.compile(rb"\*2\r\n\$\d+\r\n(\d{1,20})-(\d{1,20})\r\n\*2\r\n\$1\r\no\r\n\$(\d{1,12})\r\n")
 _NOTHING: Final = b"$0\r\n\r\n"
 _Id = tuple[int, int]
 
@@ -176,8 +176,7 @@ class Reader(Line):
         match = _ENTRY.match(self._buffer, position, self._end)
         if match is None:  # incomplete, or by somebody else
             value, position = parse(self._buffer, position, self._end)
-            first, _, second = value[0].partition(b"-")
-            self._count((int(first), int(second)), 0)
+            self._count(stream_id(value[0] if isinstance(value, list) and value else None), 0)
             self._events.arrived(memoryview(b""))
             return position
         first, second, size = match.groups()

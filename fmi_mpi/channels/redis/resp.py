@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["Incomplete", "ProtocolError", "Push", "ReplyError", "pack", "parse"]
+__all__ = ["Incomplete", "ProtocolError", "Push", "ReplyError", "pack", "parse", "stream_id"]
 
 _DEEPEST: Final = 8
 _LONGEST: Final = 1 << 20  # elements of an array
@@ -84,3 +84,9 @@ def _number(text: bytes) -> int:
         return int(text)
     except ValueError:
         raise ProtocolError(f"{text[:20]!r} where a number should be") from None
+
+
+def stream_id(text: Any) -> tuple[int, int]:
+    """Return the two numbers of a stream entry's id; raises ProtocolError."""
+    first, _, second = text.partition(b"-") if isinstance(text, bytes) else (b"", b"", b"")
+    return _number(first), _number(second)

@@ -21,7 +21,7 @@ from fmi_mpi.channels.mailbox.backoff import Backoff
 from fmi_mpi.channels.mailbox.store import Events, Usage
 from fmi_mpi.channels.redis.line import Line, Refusal, Trouble
 from fmi_mpi.channels.redis.reader import Reader
-from fmi_mpi.channels.redis.resp import ProtocolError, ReplyError, pack
+from fmi_mpi.channels.redis.resp import ProtocolError, ReplyError, pack, stream_id
 from fmi_mpi.channels.redis.url import Server
 from fmi_mpi.channels.redis.writer import Command, Writer
 
@@ -271,7 +271,7 @@ class RedisStore:
         """The answer to a put: the id of the object, or nothing if there is no such mailbox."""
         self._writer.backoff = None
         if isinstance(value, bytes):
-            self._stored_ids[command.box] = _id(value)
+            self._stored_ids[command.box] = stream_id(value)
             if command.ticket is not None:
                 self._events.stored(command.ticket)
         elif command.box not in self._watched:
@@ -295,7 +295,7 @@ class RedisStore:
 
     def _comparer(self, box: str, known: tuple[int, int]) -> Callable[[Command, Any], None]:
         def compare(_: Command, value: Any) -> None:
-            if isinstance(value, ReplyError) or _id(value[value.index(b"last-generated-id") + 1]) < known:
+            if isinstance(value, ReplyError) or stream_id(_pairs(value).get(b"last-generated-id")) < known:
                 self._events.refused(box, _LOST)
 
         return compare
@@ -341,8 +341,8 @@ class RedisStore:
         self._looking = False
         self._writer.backoff = None
         now = time.monotonic()
-        for name, count in zip(value[::2], value[1::2]):
-            box = name.decode()
+        for name, count in _pairs(value).items():
+            box = name.decode(errors="replace")
             if count:
                 self._silent.pop(box, None)
             elif now - self._silent.setdefault(box, now) > self._server.patience and box in self._watched:
@@ -351,6 +351,8 @@ class RedisStore:
                 )
 
 
-def _id(text: bytes) -> tuple[int, int]:
-    first, _, second = text.partition(b"-")
-    return int(first), int(second)
+def _pairs(value: Any) -> dict[bytes, Any]:
+    """Return an answer that is names and values by turns; raises ProtocolError."""
+    if not isinstance(value, list):
+        raise ProtocolError("an answer that is no list")
+    return {name: one for name, one in zip(value[::2], value[1::2]) if isinstance(name, bytes)}
