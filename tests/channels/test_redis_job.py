@@ -32,7 +32,7 @@ print("done", flush=True)
 PARITY = (("point_to_point", "sync", "requests"), ("sync",))
 
 
-@pytest.mark.parametrize(("kind", "names"), zip(KINDS, PARITY), ids=KINDS)
+@pytest.mark.parametrize(("kind", "names"), list(zip(KINDS, PARITY)), ids=list(KINDS))
 def test_parity_programs(kind: str, names: tuple[str, ...]) -> None:
     server = RedisServer(kind, "--appendonly", "no")
     programs = [f"compat_tests/test_{name}.py" for name in names]
