@@ -11,7 +11,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
@@ -99,19 +98,14 @@ class Router:
 
     def failed(self, channel: Channel, peer: int, reason: str) -> bool:
         """A channel has lost a peer: False if no other can take over."""
-        if (channel.name, peer) in self._barred or self._hand_over(channel, peer, reason) is not None:
-            return True
+        return (channel.name, peer) in self._barred or self._hand_over(channel, peer, reason) is not None
+
+    def without(self, channel: Channel, peer: int) -> str:
+        """Return the names of the channels to a peer that do not need this one, which has failed; empty if it is missed."""
         if peer not in self._carriers:
             self._take(peer)
-        carriers = self._carriers.get(peer, (channel,))
-        if channel in carriers:
-            return False
-        if sum(name == channel.name for name, _ in self._barred) == 1:
-            rank, others = self.bootstrap.identity.rank, " and ".join(carrier.name for carrier in carriers)
-            sys.stderr.write(
-                f"fmi_mpi: rank {rank}: {channel.name} has failed ({reason}); {others} goes on without it\n"
-            )
-        return True
+        carriers = self._carriers.get(peer, ())
+        return "" if channel in carriers else " and ".join(carrier.name for carrier in carriers)
 
     def _hand_over(self, old: Channel, peer: int, reason: str) -> Handover | None:
         """Bar a channel for a peer and begin to hand over to the next one, if there is one and the old one can."""

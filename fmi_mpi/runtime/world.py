@@ -76,6 +76,7 @@ class World:
         self.size = identity.size
         self.finalized = False
         self._contexts = 0
+        self._spared: set[str] = set()
         self._host = _host_key()
         self.progress = Progress(self.settings.spin, self.settings.yield_time)
         self.background = Background(self.progress)
@@ -220,10 +221,20 @@ class World:
             self.background.release()
 
     def _suspect(self, name: str, peer: int, reason: str) -> None:
-        """A channel has lost a peer: if no other takes over, it is gone."""
+        """A channel has lost a peer: if no other takes over, or carries everything anyway, it is gone."""
         channel = next(channel for channel in self.channels if channel.name == name)
-        if not self.router.failed(channel, peer, reason):
+        if self.router.failed(channel, peer, reason):
+            return
+        if others := self.router.without(channel, peer):
+            self.await_verdict(lambda: self._spare(name, peer, f"({reason}); {others} goes on without it"))
+        else:
             self.await_verdict(lambda: self._lost(peer, f"rank {peer} is lost: {reason}"))
+
+    def _spare(self, name: str, peer: int, how: str) -> None:
+        """A channel has failed that is not missed: say so once, unless the peer is gone."""
+        if name not in self._spared and not self.engine.link(peer).failure:
+            self._spared.add(name)
+            sys.stderr.write(f"fmi_mpi: rank {self.proc}: {name} has failed {how}\n")
 
     def _unreachable(self, peer: int, reason: str) -> None:
         """No channel reaches a peer: what is being sent to it just now is to fail, too."""

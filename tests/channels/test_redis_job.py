@@ -61,6 +61,36 @@ def test_a_restart_in_the_middle_is_not_noticed(tmp_path: Path) -> None:
     server.remove()
 
 
+GOES_ON = """
+import sys
+from fmi_mpi import MPI
+from fmi_mpi.runtime.process import world
+comm = MPI.COMM_WORLD
+comm.barrier()
+if comm.rank == 0:
+    print("now", flush=True)
+    sys.stdin.readline()
+while not comm.allreduce(bool(world()._spared), op=MPI.LAND):
+    pass
+print("done", flush=True)
+"""
+
+
+def test_a_server_that_carries_nothing_may_end() -> None:
+    server = RedisServer(ANY)
+    job = command(f"tcp,{server.url}?patience=1", "--timeout", "60", sys.executable, "-c", GOES_ON)
+    with subprocess.Popen(
+        job, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdin is not None and running.stdout is not None
+        assert running.stdout.readline() == "now\n"
+        server.kill()
+        out, errors = running.communicate("go\n", timeout=80)
+    assert (out, running.returncode) == ("done\n" * 3, 0), errors
+    assert errors.count("redis has failed") == errors.count("tcp goes on without it") == 3
+    server.remove()
+
+
 def test_a_server_that_is_not_there_ends_the_job() -> None:
     server = RedisServer(ANY)
     server.kill()
