@@ -113,7 +113,6 @@ def over_s3(**variables: str) -> Subject:
 @cache
 def _dynamodb(kind: str) -> dict[str, str]:
     """Variables of a rank that uses a server of this kind with a table, started on first use."""
-    os.environ.update(dynamodb_server.CREDENTIALS)
     url = "dynamodb://conformance?patience=2"
     variables = {"FMI_CHANNELS": url, "FMI_AWS_ENDPOINT_URL": dynamodb_server.shared(kind).endpoint}
     dynamodb.setup(url, Settings(variables))
@@ -124,6 +123,7 @@ def over_dynamodb(kind: str, **variables: str) -> Subject:
     """DynamoDB with this kind of server."""
 
     def make(proc: int, size: int, receiver: Receiver) -> Channel:
+        os.environ.update(dynamodb_server.CREDENTIALS)  # each time: a test may have restored what was there before
         settings = Settings({**_dynamodb(kind), **variables})
         return create("dynamodb", Membership(proc, size, JOB, SECRET, settings), receiver)
 
