@@ -70,9 +70,12 @@ class Router:
         self._carriers: dict[int, tuple[Channel, ...]] = {}
 
     def publish(self, host: str, cores: int, stamp: int = 0) -> None:
-        """Make this process's addresses known, its host's key, the cores it may use there, how it chooses (``runtime.policy``)."""
+        """Make this process known: its addresses, the key of its host, and how it chooses.
+
+        ``cores``: a bit for each core of the host that it may use. ``stamp``: see ``runtime.policy``.
+        """
         addresses = {channel.name: channel.address() for channel in self.channels}
-        self.bootstrap.publish({HOST: {"key": host, "cores": cores, "stamp": stamp}, **addresses})
+        self.bootstrap.publish({HOST: {"key": host, "cores": f"{cores:x}", "stamp": stamp}, **addresses})
 
     def emit(self, peer: int, header: bytes, payload: Payload, token: object) -> bool:
         """Hand a frame to the peer's channel; see ``engine.engine.Emit``."""

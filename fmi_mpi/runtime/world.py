@@ -15,7 +15,8 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import TYPE_CHECKING, cast
 
 from fmi_mpi.bootstrap.base import Bootstrap, Event, Record
@@ -120,18 +121,19 @@ class World:
             engine.resume,
         )
         engine.extend((ROUTE,), self.router.handovers)
-        cores = len(os.sched_getaffinity(0))
-        self.router.publish(self._host, cores, self.hints({}).stamp if self.settings.policy else 0)
+        cores = os.sched_getaffinity(0)
+        self.router.publish(
+            self._host, sum(1 << core for core in cores), self.hints({}).stamp if self.settings.policy else 0
+        )
         self.engine.emit = self.router.emit
         self.progress.attach(self.channels, self.bootstrap.fileno(), self._on_control)
-        if self.size > cores:
+        if self.size > len(cores):
             self.progress.spin = 0.0
             self.progress.patience = -_YIELDS
             self.progress.spread = Spreader(self.proc)
             if not any(channel.capabilities.publish for channel in self.channels):
-                self.progress.yielding = min(
-                    self.settings.yield_time, self.settings.spin
-                )  # the kernel knows whom to run
+                # the kernel knows whom to run
+                self.progress.yielding = min(self.settings.yield_time, self.settings.spin)
         if not any(channel.capabilities.spin for channel in self.channels):
             self.progress.spin = self.progress.yielding = 0.0
 
@@ -155,10 +157,11 @@ class World:
         return str(self.router.table()[proc][HOST]["key"])
 
     def cores(self, procs: Sequence[int]) -> int:
-        """Return how many cores all these processes may use, equal on all ranks; 0 if they are not on one host."""
+        """Return how many cores these processes have together, equal on all ranks; 0 if they are not on one host."""
         if len(procs) == 1 or len({self.host(proc) for proc in procs}) > 1:
             return 0
-        return min(int(self.router.table()[proc][HOST]["cores"]) for proc in procs)
+        masks = (int(self.router.table()[proc][HOST]["cores"], 16) for proc in procs)
+        return reduce(or_, masks).bit_count()
 
     def hints(self, pairs: Mapping[str, str]) -> Hints:
         """Return what a communicator with this info goes by; raises MPIError (ERR_INFO_VALUE)."""
