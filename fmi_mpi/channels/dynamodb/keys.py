@@ -1,7 +1,7 @@
 """Objects as items of one table: partition key ``p`` (a key up to its last slash), sort key ``k`` (the rest).
 
 Rules of this file:
-- An item has a body ``b``, or a count ``c``, or, of a longer object, its length ``n`` and the size ``s`` of its parts,
+- An item has a body ``b`` or, of a longer object, its length ``n`` and the size ``s`` of its parts,
   which are items with partitions of their own: one partition takes a megabyte per second, no more. The parts are
   written first, so that who sees the object sees all of it.
 - Every item expires at ``ttl``. The service removes it some time after that, so readers pass over it. The writer's clock
@@ -11,7 +11,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -172,32 +171,6 @@ class DynamoKeys:
 
     def close(self) -> None:
         self._client.close()
-
-    # -- counters ------------------------------------------------------------------------------------------------
-
-    def add(self, key: str, n: int) -> int:
-        """Add to a counter, which begins with 0, exactly once; return what it is then, or has become since."""
-        token = {"SS": [os.urandom(8).hex()]}
-        try:
-            answer = self._write(
-                "update_item",
-                0,
-                Key=_where(key),
-                UpdateExpression="ADD c :n, o :o SET #t = :t",
-                ConditionExpression="NOT contains(o, :token)",
-                ExpressionAttributeNames={"#t": "ttl"},
-                ExpressionAttributeValues={
-                    ":n": {"N": str(n)},
-                    ":o": token,
-                    ":token": {"S": token["SS"][0]},
-                    ":t": self._expiry(),
-                },
-                ReturnValues="UPDATED_NEW",
-            )
-            return int(answer["Attributes"]["c"]["N"])
-        except Refused:  # done before, and the answer was lost
-            item = self._get(key)
-            return int(item["c"]["N"]) if item is not None else 0
 
     # -- items ---------------------------------------------------------------------------------------------------
 
