@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 __all__ = [
+    "FAILED",
     "Address",
     "Board",
     "Capabilities",
@@ -33,6 +34,9 @@ Payload = memoryview | Sequence[memoryview] | None
 Path = Callable[[bytes, Payload, object], bool]
 """``Channel.send`` for one peer."""
 
+FAILED: Final = 254
+"""The turn of an object on a shelf that says that its putter has failed in this collective."""
+
 Address = dict[str, Any]
 """What a peer needs to reach this end; JSON-compatible, carried by the bootstrap."""
 
@@ -48,7 +52,8 @@ class Capabilities:
     ``ordered``: frames to one peer arrive in the order sent. ``reliable``: no frame is lost while both ends
     live. ``max_payload``: bytes in one frame, or None. ``publish``: one put can serve many readers, see ``Publisher``.
     ``store``: 1 if the channel has shelves, see ``Storing``; 2 if to list what lies on one costs no more than to get it;
-    3 if the listing brings it, too (``Gathering``).
+    3 if the listing brings it, too (``Gathering``). ``waits``: on its shelves one is told what comes (``Shelf.waits``), as by
+    a message, which costs no more than a put and a get.
     ``spin``: what comes comes so soon that it pays to wait for it without leaving the core; the server of a store needs
     the core itself. ``latency`` in seconds and ``bandwidth`` in bytes per second are first guesses for the model.
     """
@@ -58,6 +63,7 @@ class Capabilities:
     max_payload: int | None = None
     publish: bool = False
     store: int = 0
+    waits: bool = False
     spin: bool = True
     latency: float = 1e-5
     bandwidth: float = 1e9
@@ -209,11 +215,14 @@ class Shelf(Protocol):
     """A place in a store where each of some processes puts objects that all others may read; see ``coll.steps.Put``.
 
     An object is named by the ``number`` of a collective, a ``turn`` (below 255) and the ``place`` of who put it. Nothing
-    blocks: answers are given from within ``Channel.poll``, with a reason if the store is out of reach. ``latency``: seconds
-    that a request takes, as far as is known.
+    blocks: answers are given from within ``Channel.poll``, with a reason if the store is out of reach; where memory is free
+    at once, ``put`` and ``count`` may give theirs themselves. ``latency``: seconds that a request takes, as far as is known.
+    ``waits``: an answer comes when there is one, be it that a process has failed or put something else; otherwise it
+    says what is there now.
     """
 
     latency: float
+    waits: bool
 
     def put(
         self, number: int, turn: int, blocks: Sequence[memoryview | Sequence[memoryview]], done: Callable[[str], None]
@@ -235,7 +244,7 @@ class Shelf(Protocol):
         Args:
             block: its place in the object. before: bytes of the blocks before it.
             nbytes: its length, or -1 if it is the object's only one.
-            done: given the block, or None if there is no such thing (yet).
+            done: given the block, or None if there is no such thing (yet). Where the shelf waits it may have another length.
         """
 
     def length(self, number: int, turn: int, place: int, block: int, done: Callable[[int, str], None]) -> None:
@@ -245,7 +254,7 @@ class Shelf(Protocol):
         """Count this process in."""
 
     def counted(self, number: int, done: Callable[[int, str], None]) -> None:
-        """Tell how many have counted themselves in."""
+        """Tell how many have counted themselves in; where the shelf waits, when all have."""
 
     def remove(self, number: int) -> None:
         """Remove what this process has put for collectives before that number."""
@@ -288,5 +297,8 @@ class Salvaging(Channel, Protocol):
 class Storing(Channel, Protocol):
     """A channel with shelves (``capabilities.store``)."""
 
-    def shelf(self, owner: int, name: str, place: int) -> Shelf:
-        """Return the shelf of this name that is kept beside a process's mailbox; ``place``: this process's on it."""
+    def shelf(self, procs: Sequence[int], name: str, place: int) -> Shelf:
+        """Return the shelf of this name that these processes share; ``place``: this one's among them."""
+
+    def desert(self, proc: int, reason: str) -> None:
+        """A process is gone: what waits for it fails."""

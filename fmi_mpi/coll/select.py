@@ -33,7 +33,8 @@ Advise = Callable[[str, int, int, bool, Sequence[str]], str | None]
 class Rule(NamedTuple):
     """Use ``name`` up to this many bytes and ranks, if it applies.
 
-    ``store``: from this level of the store on. ``crowded``: only where ranks crowd few cores.
+    ``store``: from this level of the store on. ``polled``: only over one where nobody is told what comes. ``crowded``: only
+    where ranks crowd few cores.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Rule(NamedTuple):
     power_of_two: bool = False
     store: int = 0
     crowded: bool = False
+    polled: bool = False
 
 
 _REDUCE_SCATTER: Final = (
@@ -58,7 +60,7 @@ _NEIGHBOR: Final = (Rule("linear"),)
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "barrier": (
         Rule("via_store_direct", size=32, store=3),
-        Rule("counted"),
+        Rule("counted", polled=True),
         Rule("via_store"),
         Rule("shared"),
         Rule("two_level"),
@@ -88,9 +90,10 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     ),
     "allreduce": (
         Rule("via_store_direct", 2 * _KIB, 32, store=3),
-        Rule("via_store_direct", size=4),
+        Rule("via_store_direct", size=4, polled=True),
         Rule("via_store", _MIB),
-        Rule("via_store_parts"),
+        Rule("via_store_parts", polled=True),
+        Rule("via_store"),
         Rule("shared"),
         Rule("two_level"),
         Rule("recursive_doubling", 512 * _KIB, 2),
@@ -122,7 +125,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     ),
     "allgatherv": (Rule("linear", size=4), Rule("bruck", 32 * _KIB), Rule("ring")),
     "alltoall": (
-        Rule("via_store"),
+        Rule("via_store", polled=True),
         Rule("shared"),
         Rule("linear", size=8),
         Rule("bruck", 256),
@@ -198,7 +201,7 @@ class Selector:
         hosts: for each rank, an index of the host it runs on.
         forced: algorithms by collective, as in ``Settings.algorithms``; one that does not apply gives way to the rules.
         board: the ranks share one.
-        store: the level of the store that they share (``channels.base.Capabilities``), 0 without one.
+        store: the level of the store that they share (``channels.base.Capabilities``), 0 without one. told: it waits.
         advise: asked before the rules, about collectives whose bytes all ranks know, unless some ranks share a host but
             not all; given the collective, size, bytes, commutativity and the algorithms that apply, it returns one of
             these, or None for the rules. advised: as ``store``, of what only ``advise`` may choose.
@@ -219,6 +222,7 @@ class Selector:
         "_grouped",
         "_size",
         "_store",
+        "_told",
     )
 
     def __init__(
@@ -231,11 +235,13 @@ class Selector:
         advise: Advise | None = None,
         advised: int = 0,
         cores: int = 0,
+        told: bool = False,
     ) -> None:
         self._size = size
         self._advise = advise
         self._advised = max(store, advised)
         self._store = store
+        self._told = told
         self._board = board
         starts = sum(1 for rank in range(len(hosts)) if not rank or hosts[rank] != hosts[rank - 1])
         distinct = len(set(hosts))
@@ -281,6 +287,7 @@ class Selector:
                 fits
                 and rule.store <= self._store
                 and (self._crowded or not rule.crowded)
+                and not (rule.polled and self._told)
                 and not (rule.power_of_two and size & (size - 1))
                 and self._applies(row, commutative)
             ):

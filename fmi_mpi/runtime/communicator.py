@@ -222,16 +222,17 @@ class Communicator:
             hints = self.world.hints(pairs)
             carrier = hints.channel or self.world.carrier(self.local)
             advise = hints.advisor(carrier, "" if kept is None else kept.channel.name)
-        preferred = kept.level if kept is not None and kept.preferred else 0
+        level = 0 if kept is None else kept.level
         return Selector(
             self.size,
             self.hosts,
             settings.algorithms,
             board,
-            preferred,
+            level if kept is not None and kept.preferred else 0,
             advise,
-            0 if kept is None else kept.level,
+            level,
             self.world.cores(self.local),
+            kept is not None and kept.told,
         )
 
     def _see_alike(self) -> None:

@@ -1,8 +1,8 @@
 """A communicator's shelf in a store, and how the errands of its collectives are done there.
 
 Rules of this file:
-- An object that is not there yet is looked for again: first about when it was found lately at this point of a
-  collective, then after pauses that grow, never in step with other ranks. Every look is paid.
+- An object that is not there yet is looked for again, unless the store tells when it comes: first about when it was found
+  lately at this point of a collective, then after pauses that grow, never in step with other ranks. Every look is paid.
 - A rank is known to have ended all collectives before one of which it has put something: then nobody reads what was put
   for those, and it is removed. Every so often all ranks meet, so that this is known.
 - What all others put for one step, if it is little, is looked for together where a listing brings it.
@@ -14,10 +14,10 @@ from __future__ import annotations
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from fmi_mpi.channels.base import Gathering, Shelf, Storing
+from fmi_mpi.channels.base import FAILED, Gathering, Shelf, Storing
 from fmi_mpi.coll.cost import LISTED
 from fmi_mpi.coll.steps import NONE, Count, Errand, Get, Put, Ranks
 from fmi_mpi.coll.steps import Schedule as Steps
@@ -40,8 +40,6 @@ _LONGEST: Final = 1.0
 _HASTE: Final = 0.9
 _ALL: Final = -1
 """In place of a peer: all others."""
-_FAILED: Final = 254
-"""The turn of an object that says that its rank has failed in this collective."""
 
 
 class Keeper(NamedTuple):
@@ -50,6 +48,8 @@ class Keeper(NamedTuple):
     channel: Storing
     preferred: bool
     """It is preferred to messages; otherwise only a policy may choose it."""
+    told: bool = False
+    """One is told what comes, and messages that are as fast are welcome, too."""
 
     @property
     def level(self) -> int:
@@ -71,8 +71,11 @@ def keeper(comm: Communicator, wanted: str, policy: bool) -> Keeper | None:
     ]
     first = channels[0].name
     for channel in stores:
-        if channel.name == (wanted or first):
-            return Keeper(cast(Storing, channel), True)
+        told = channel.capabilities.waits and not wanted
+        if channel.name == (wanted or first) and not (
+            told and comm.size == 2
+        ):  # two share nothing: a message is as good
+            return Keeper(cast(Storing, channel), True, told)
     return Keeper(cast(Storing, stores[0]), False) if stores and policy and any(comm.hosts) else None
 
 
@@ -81,8 +84,8 @@ class Storage:
 
     def __init__(self, comm: Communicator, channel: Storing) -> None:
         self._comm = comm
-        self._shelf: Shelf = channel.shelf(comm.local[0], f"{comm.context:x}", comm.rank)
-        self._counts = channel.capabilities.store > 1
+        self._shelf: Shelf = channel.shelf(comm.local, f"{comm.context:x}", comm.rank)
+        self._counts = channel.capabilities.store > 1 and not channel.capabilities.waits
         self._gathers = channel.capabilities.store > 2
         self._begun = dict.fromkeys((rank for rank in range(comm.size) if rank != comm.rank), 0)
         self._waits: dict[tuple[int, int], float] = {}
@@ -101,6 +104,10 @@ class Storage:
         ``turn``: how many objects of the collective this rank has put before; returns how many it has now.
         """
         gets = [errand for errand in errands if type(errand) is Get]
+        if self._shelf.waits and (lost := self._lost_of(gets, errands)):
+            for _ in errands:
+                done(ERR_PROC_FAILED, lost)
+            return turn
         if self._gathers and self._are_all(gets):
             _Gathering(self, number, gets, done).first(self._lead(_ALL, gets[0].turn))
         else:
@@ -124,7 +131,7 @@ class Storage:
 
     def failed(self, number: int) -> None:
         """Tell those who wait for this rank in a collective that it has failed."""
-        self._shelf.put(number, _FAILED, (NONE,), lambda failure: None)
+        self._shelf.put(number, FAILED, (NONE,), lambda failure: None)
 
     def took(self, number: int, get: Get, block: memoryview) -> None:
         """A block has come."""
@@ -143,13 +150,20 @@ class Storage:
         self._begun = dict.fromkeys(self._begun, number)
         self._shelf.remove(number)
 
-    def lost(self) -> str:
-        """Return why one of the ranks is lost, if one is."""
-        failures = (self._comm.world.engine.link(self._comm.procs[peer]).failure for peer in self._begun)
-        return next(filter(None, failures), "")
+    def lost(self, peers: Iterable[int] | None = None) -> str:
+        """Return why one of these ranks, of all by default, is lost, if one is."""
+        links = self._comm.world.engine.links
+        found = (links.get(self._comm.procs[peer]) for peer in (self._begun if peers is None else peers))
+        return next((link.failure for link in found if link is not None and link.failure), "")
+
+    def _lost_of(self, gets: Sequence[Get], errands: Sequence[Errand]) -> str:
+        """Return why one of the ranks that these errands wait for is lost, if one is."""
+        return self.lost(get.peer for get in gets) if gets else self.lost() if type(errands[0]) is Count else ""
 
     def learn(self, peer: int, turn: int, waited: float) -> None:
         """An object has been found after so many seconds."""
+        if self._shelf.waits:
+            return
         known = self._waits.get((peer, turn), waited)
         self._waits[peer, turn] = 0.5 * (known + waited)
 
@@ -205,15 +219,17 @@ class _Wait(_Look):
     def _answered(self, block: memoryview | None, failure: str) -> None:
         get, storage = self.get, self.storage
         if failure:
-            self.done(ERR_OTHER, failure)
+            self.done(ERR_PROC_FAILED if storage.lost((get.peer,)) else ERR_OTHER, failure)
+        elif block is not None and get.nbytes not in (-1, len(block)):
+            self._on_length(len(block), "")
         elif block is not None:
             storage.learn(self.known, get.turn, time.monotonic() - self.start)
             storage.took(self.number, get, block)
             self.done(0, "")
-        elif (lost := storage._comm.world.engine.link(storage._comm.procs[get.peer]).failure) != "":
+        elif lost := storage.lost((get.peer,)):
             self.done(ERR_PROC_FAILED, lost)
         elif time.monotonic() - self.start > _SUSPICION:
-            storage._shelf.length(self.number, _FAILED, get.peer, 0, self._on_failure)
+            storage._shelf.length(self.number, FAILED, get.peer, 0, self._on_failure)
         else:
             self.again()
 
@@ -292,15 +308,12 @@ class _Meeting(_Look):
 
     def _answered(self, count: int, failure: str) -> None:
         storage = self.storage
-        comm = storage._comm
-        if failure:
-            self.done(ERR_OTHER, failure)
-        elif count == comm.size:
+        if not failure and count == storage._comm.size:
             storage.all_found(self.number)
             self.done(0, "")
+        elif lost := storage.lost():
+            self.done(ERR_PROC_FAILED, lost)
+        elif failure:
+            self.done(ERR_OTHER, failure)
         else:
-            lost = storage.lost()
-            if lost:
-                self.done(ERR_PROC_FAILED, lost)
-            else:
-                self.again()
+            self.again()

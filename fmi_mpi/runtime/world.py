@@ -20,7 +20,7 @@ from operator import or_
 from typing import TYPE_CHECKING, cast
 
 from fmi_mpi.bootstrap.base import Bootstrap, Event, Record
-from fmi_mpi.channels.base import Channel, Publisher, Signalled
+from fmi_mpi.channels.base import Channel, Publisher, Signalled, Storing
 from fmi_mpi.channels.registry import Membership, create
 from fmi_mpi.coll.barrier.dissemination import dissemination
 from fmi_mpi.config import Settings
@@ -251,8 +251,8 @@ class World:
         """A process is gone for good."""
         self.engine.lost(peer, reason)
         for channel in self.channels:
-            if channel.capabilities.publish:
-                cast(Publisher, channel).desert(peer, self.engine.link(peer).failure)
+            if channel.capabilities.publish or channel.capabilities.store:
+                cast(Publisher | Storing, channel).desert(peer, self.engine.link(peer).failure)
 
     def abort(self, code: int, message: str) -> None:
         """End all ranks of the job with this exit code."""

@@ -11,8 +11,10 @@ from fmi_mpi.coll.cost import Requests
 from fmi_mpi.coll.select import Selector
 from fmi_mpi.runtime.process import world
 
-comm = MPI.COMM_WORLD
 channel = world().channels[0]
+comm = MPI.COMM_WORLD
+if channel.capabilities.waits:  # then messages are as welcome, unless it is asked for by name
+    comm = comm.Dup(MPI.Info.Create({"fmi_channel": channel.name}))
 usage = channel.usage  # type: ignore[attr-defined]
 size = comm.size
 send, recv = np.zeros(16 * size), np.empty(16 * size)

@@ -18,10 +18,12 @@ from fmi_mpi.channels.conformance import Recorder, header_of, pump
 from fmi_mpi.channels.mailbox import MailboxChannel
 from fmi_mpi.channels.mailbox.objects import ACK, BYE, FRAME, HEAD, MORE, Sealer
 from fmi_mpi.channels.redis.store import RedisStore
+from fmi_mpi.channels.redis.url import RIGHTS
 from fmi_mpi.channels.registry import Membership, create
 from fmi_mpi.config import Settings
 
 from . import pairs
+from .jobs import ROOT
 from .pairs import Frames, made
 from .subjects import JOB, SECRET
 
@@ -219,17 +221,24 @@ def test_a_server_that_does_not_let_one_in(login: str, words: str) -> None:
     server.remove()
 
 
-def test_the_rights_that_the_remedy_names_are_enough() -> None:
-    server = RedisServer(ANY)
-    rights = ["~fmi/*", "&fmi/*", "+@stream", "+@connection", "+@pubsub", "+expire", "+del", "+exists"]
-    ask(server.port, "ACL", "SETUSER", "worker", "on", ">p/w@:%", "resetchannels", *rights)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_rights_that_the_remedy_names_are_enough(kind: str) -> None:
+    server = RedisServer(kind)
+    ask(server.port, "ACL", "SETUSER", "worker", "on", ">p/w@:%", "resetchannels", *RIGHTS.split())
     with pair(f"redis://worker:p%2Fw%40%3A%25@127.0.0.1:{server.port}/3?patience=1") as (channels, recorders):
-        send(channels[0], 1, range(4))
-        pump(channels, lambda: len(recorders[1].frames) == 4, "all frames")
+        for numbers in (range(150), range(150, 300)):  # enough for what has been read to be removed
+            send(channels[0], 1, numbers)
+            pump(channels, lambda: len(recorders[1].frames) == numbers.stop, "all frames")  # noqa: B023
+            ask(server.port, "CLIENT", "KILL", "TYPE", "normal")
         pump(channels, lambda: store(channels[0])._looking, "a look for life")
         pump(channels, lambda: not store(channels[0])._looking, "its answer")
         assert not recorders[0].gone
+    assert ask(server.port, "ACL", "LOG") == b"*0\r\n"
     server.remove()
+
+
+def test_the_readme_names_the_rights() -> None:
+    assert f"`{RIGHTS}`" in (ROOT / "README.md").read_text()
 
 
 # -- strangers -------------------------------------------------------------------------------------------------------

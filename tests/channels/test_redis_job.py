@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
 
-from benchmarks.servers.redis import KINDS, RedisServer
+from benchmarks.servers.redis import KINDS, RedisServer, ask
+from fmi_mpi.channels.redis.url import RIGHTS
 
-from .jobs import ROOT, command, environment
+from .jobs import COUNTED, ROOT, command, environment, run
 
 ANY = next(iter(KINDS))
+EVERYTHING = """
+import time
+import numpy as np
+from fmi_mpi import MPI
+comm = MPI.COMM_WORLD
+right, left = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+for turn in range(40):
+    assert comm.sendrecv(turn, right, source=left) == turn
+    data = np.full(40_000, comm.rank + turn, dtype="i8")
+    comm.Allreduce(MPI.IN_PLACE, data)
+    assert (data == sum(range(comm.size)) + comm.size * turn).all(), turn
+    assert comm.alltoall([(comm.rank, peer) for peer in range(comm.size)]) == [(peer, comm.rank) for peer in range(comm.size)]
+    comm.Barrier()
+if comm.rank == 0:
+    time.sleep(1.5)  # the others look who lives
+comm.Barrier()
+print("done", flush=True)
+"""
 EXCHANGE = """
 import sys
 import numpy as np
@@ -22,6 +42,12 @@ for turn in range(300):
     data = np.full(30_000, comm.rank + turn, dtype="i8")
     comm.Allreduce(MPI.IN_PLACE, data)
     assert (data == sum(range(comm.size)) + comm.size * turn).all(), turn
+    comm.Barrier()
+    assert comm.bcast(turn, turn % 3) == turn
+    assert comm.sendrecv(turn, (comm.rank + 1) % 3) == turn
+    part = np.empty(2)
+    comm.Scatter(np.arange(6.0) + turn, part, turn % 3)
+    assert part[0] == 2 * comm.rank + turn
     if comm.rank == 0 and turn == 100:
         print("now", flush=True)
         sys.stdin.readline()
@@ -43,7 +69,41 @@ def test_parity_programs(kind: str, names: tuple[str, ...]) -> None:
     server.remove()
 
 
-def test_a_restart_in_the_middle_is_not_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_collectives_cost_what_the_formulas_say(kind: str, ranks: int) -> None:
+    server = RedisServer(kind, "--appendonly", "no")
+    done = run(server.url, {}, COUNTED, ranks=ranks)
+    assert done.stdout == "as predicted\n", done.stdout + done.stderr
+    assert server.names() == []
+    server.remove()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_user_with_the_rights_in_the_readme_meets_and_runs(kind: str) -> None:
+    server = RedisServer(kind, "--appendonly", "no")
+    ask(server.port, "ACL", "SETUSER", "worker", "on", ">pw", "resetchannels", *RIGHTS.split())
+    url = server.url.replace("//", "//worker:pw@")
+    env = environment() | {"FMI_RENDEZVOUS": url, "FMI_CHANNELS": url, "FMI_JOIN_TIMEOUT": "30"}
+    env |= {"FMI_JOB_ID": uuid.uuid4().hex, "FMI_JOB_SIZE": "3", "FMI_JOB_SECRET": "5e" * 32}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", EVERYTHING],
+            env=env | {"FMI_JOB_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(3)
+    ]
+    assert [process.communicate(timeout=60) for process in ranks] == [("done\n", "")] * 3
+    assert ask(server.port, "ACL", "LOG") == b"*0\r\n"
+    assert server.names("fmi/{*") == []
+    server.remove()
+
+
+@pytest.mark.parametrize("how", ["restarted", "cut"])
+def test_an_interruption_in_the_middle_is_not_noticed(how: str, tmp_path: Path) -> None:
     script = tmp_path / "exchange.py"
     script.write_text(EXCHANGE)
     server = RedisServer(ANY)
@@ -53,8 +113,12 @@ def test_a_restart_in_the_middle_is_not_noticed(tmp_path: Path) -> None:
         assert running.stdout.readline() == "now\n"
         running.stdin.write("go\n")
         running.stdin.flush()
-        server.kill()
-        server.start()
+        if how == "restarted":
+            server.kill()
+            server.start()
+        else:
+            for kind in ("normal", "pubsub"):
+                ask(server.port, "CLIENT", "KILL", "TYPE", kind)
         assert running.stdout.read() == "done\n" * 3
         assert running.wait(60) == 0
     assert server.names() == []

@@ -98,7 +98,7 @@ def test_what_lies_there_is_readable_only_if_not_encrypted(name: str, mode: str)
         pump([sender], lambda: not sender.pending(), "the frames to be stored")
         found = [*ends.keys.find(f"{ends.box}/")]
         lying = b"".join(one.key.encode() + ends.read(one.key) for one in found)
-        shelves = [channel.shelf(0, "7", proc) for proc, channel in enumerate((sender, receiver))]
+        shelves = [channel.shelf(range(2), "7", proc) for proc, channel in enumerate((sender, receiver))]
         assert ends.asked(shelves[0].put, 1, 2, [memoryview(MARK), memoryview(marked)]) == ("",)
         (on_shelf,) = ends.keys.find(f"{sender._box}~7/1.2/")
         for one in (lying, ends.read(on_shelf.key)):
@@ -203,7 +203,7 @@ def test_a_deleted_object_is_an_error() -> None:
 
 @pytest.fixture
 def shelves(ends: Ends) -> tuple[Shelf, Shelf]:
-    first, second = (channel.shelf(0, "7", proc) for proc, channel in enumerate(ends.channels))
+    first, second = (channel.shelf(range(2), "7", proc) for proc, channel in enumerate(ends.channels))
     return first, second
 
 
@@ -233,7 +233,7 @@ def test_an_object_of_another_turn_or_rank_is_not_taken(ends: Ends, shelves: tup
 @pytest.mark.parametrize("mode", MODES)
 def test_nobody_but_ranks_is_counted(mode: str) -> None:
     with opened("dynamodb", mode) as ends:
-        shelf = ends.channels[0].shelf(0, "7", 0)
+        shelf = ends.channels[0].shelf(range(2), "7", 0)
         assert ends.asked(shelf.count, 3) == ("",)
         box = f"{ends.channels[0]._box}~7"
         genuine = ends.read(f"{box}/3.c/0")

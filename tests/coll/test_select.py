@@ -76,6 +76,24 @@ def test_limits_are_powers_of_two_as_the_cache_takes_them_to_be() -> None:
     assert all(limit & (limit - 1) == 0 for limit in limits)
 
 
+@pytest.mark.parametrize(
+    ("collective", "size", "nbytes", "expected"),
+    [
+        ("barrier", 3, 0, ["counted", "via_store"]),
+        ("allreduce", 4, 8, ["via_store_direct", "via_store"]),
+        ("allreduce", 8, 8, ["via_store", "via_store"]),
+        ("allreduce", 8, 2 << 20, ["via_store_parts", "via_store"]),
+        ("allgather", 8, 1 << 20, ["via_store_direct", "via_store_direct"]),
+        ("alltoall", 8, 8, ["via_store", "linear"]),
+        ("object_allreduce", 8, 0, ["via_store", "via_store"]),
+    ],
+)
+def test_over_a_store_that_is_asked_and_one_that_tells(
+    collective: str, size: int, nbytes: int, expected: list[str]
+) -> None:
+    assert [name(collective, size, nbytes, store=2, told=told) for told in (False, True)] == expected
+
+
 @pytest.mark.parametrize("row", [row for rows in ALGORITHMS.values() for row in rows.values()], ids=str)
 def test_every_row_loads(row: object) -> None:
     assert callable(row.load())  # type: ignore[attr-defined]

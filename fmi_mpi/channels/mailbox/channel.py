@@ -16,14 +16,13 @@ from functools import partial
 from typing import cast
 from urllib.parse import quote
 
-from fmi_mpi.channels.base import Address, Capabilities, Path, Payload, Receiver
+from fmi_mpi.channels.base import Address, Capabilities, Path, Payload, Receiver, Shelf
 from fmi_mpi.channels.ciphers import require
 from fmi_mpi.channels.mailbox.inbox import Inbox, Left
 from fmi_mpi.channels.mailbox.objects import BYE, HEAD, Sealer, read_head
 from fmi_mpi.channels.mailbox.outbox import Frame, Outbox
 from fmi_mpi.channels.mailbox.sealed import CipherSealer
-from fmi_mpi.channels.mailbox.shelf import MailboxShelf
-from fmi_mpi.channels.mailbox.store import KeyStore, Store, Usage
+from fmi_mpi.channels.mailbox.store import ShelfStore, Store, Usage
 from fmi_mpi.channels.registry import Membership
 from fmi_mpi.engine.frames import FrameError
 
@@ -81,7 +80,6 @@ class MailboxChannel:
         self._gone: set[int] = set()
         self._landing = -1  # the peer whose object is being read to its place, if any is
         self._failure = ""
-        self._shelves: list[MailboxShelf] = []
         self._idle = _LOOK
         self.arm = store.arm
         self.disarm = store.disarm
@@ -148,17 +146,21 @@ class MailboxChannel:
             outbox.queue.clear()
             outbox.leave()
         self._outboxes.clear()
-        for shelf in self._shelves:
-            shelf.clear()
         self._store.close()
 
-    def shelf(self, owner: int, name: str, place: int) -> MailboxShelf:
-        """See ``channels.base.Storing``; for stores of keys only."""
-        store = cast(KeyStore, self._store)
-        label = f"{self._box if owner == self.proc else self._boxes[owner]}~{name}"
-        shelf = MailboxShelf(store.keys, store.ask, label, place, self._sealer(label))
-        self._shelves.append(shelf)
-        return shelf
+    def shelf(self, procs: Sequence[int], name: str, place: int) -> Shelf:
+        """See ``channels.base.Storing``; it is kept beside the first process's mailbox."""
+        store = cast(ShelfStore, self._store)
+        boxes = [self._box if proc == self.proc else self._boxes[proc] for proc in procs]
+        for box in boxes:
+            if box != self._box:
+                store.watch(box)
+        label = f"{boxes[0]}~{name}"
+        return store.shelf(label, procs, place, self._sealer(label))
+
+    def desert(self, proc: int, reason: str) -> None:
+        """See ``channels.base.Storing``."""
+        cast(ShelfStore, self._store).desert(proc, reason)
 
     # -- mailbox.store.Events ------------------------------------------------------------------------------------
 

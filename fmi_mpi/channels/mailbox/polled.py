@@ -23,7 +23,8 @@ from typing import Any, Final
 from fmi_mpi.channels.base import ChannelError
 from fmi_mpi.channels.mailbox.errands import Errands
 from fmi_mpi.channels.mailbox.keys import Found, Keys, spoilt
-from fmi_mpi.channels.mailbox.objects import HEAD, read_head
+from fmi_mpi.channels.mailbox.objects import HEAD, Sealer, read_head
+from fmi_mpi.channels.mailbox.shelf import MailboxShelf
 from fmi_mpi.channels.mailbox.store import Events
 
 __all__ = ["PolledStore"]
@@ -45,7 +46,7 @@ _FAREWELL: Final = 30.0
 
 
 class PolledStore:
-    """See ``mailbox.store.KeyStore``; ``expects`` is ``channels.registry.Membership``'s."""
+    """See ``mailbox.store.ShelfStore``; ``expects`` is ``channels.registry.Membership``'s."""
 
     def __init__(self, keys: Keys, expects: Callable[[], bool] = lambda: True) -> None:
         self.keys = keys
@@ -55,6 +56,7 @@ class PolledStore:
         self.usage = keys.usage
         self._events: Events
         self._errands = Errands(keys.name, keys.threads)
+        self._shelves: list[MailboxShelf] = []
         self._news = False
         self._tag = ""
         self._box = ""
@@ -116,7 +118,17 @@ class PolledStore:
         news, self._news = self._news, False
         return news
 
+    def shelf(self, label: str, procs: Sequence[int], place: int, sealer: Sealer) -> MailboxShelf:
+        shelf = MailboxShelf(self.keys, self.ask, label, place, sealer)
+        self._shelves.append(shelf)
+        return shelf
+
+    def desert(self, proc: int, reason: str) -> None:
+        """Who looks onto a shelf sees for himself."""
+
     def ask(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """See ``mailbox.store.Ask``; ``done`` is called from within ``poll``."""
+
         def told(answer: Any) -> None:
             self._news = True
             done(answer)
@@ -145,6 +157,8 @@ class PolledStore:
         if self._closed:
             return
         self._closed = True
+        for shelf in self._shelves:
+            shelf.clear()
         until = time.monotonic() + _FAREWELL
         poll = select.poll()
         poll.register(self._errands.fd, select.POLLIN)

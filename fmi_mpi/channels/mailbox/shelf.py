@@ -38,6 +38,8 @@ class MailboxShelf:
         sealer: makes and checks its objects.
     """
 
+    waits = False
+
     def __init__(self, keys: Keys, ask: Ask, name: str, place: int, sealer: Sealer) -> None:
         self.listed: set[str] = set()
         self._keys = keys

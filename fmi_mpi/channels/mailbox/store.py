@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from fmi_mpi.channels.mailbox.keys import Keys
+    from fmi_mpi.channels.base import Shelf
+    from fmi_mpi.channels.mailbox.objects import Sealer
 
-__all__ = ["Ask", "Events", "KeyStore", "Store", "Usage"]
+__all__ = ["Ask", "Events", "ShelfStore", "Store", "Usage"]
 
 Ask = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 """(work, done): do ``work()`` in a thread, and call ``done`` with its result, or the ChannelError that it raised."""
@@ -136,10 +137,11 @@ class Store(Protocol):
         """Wait a moment until all that was put is stored, remove the own mailbox, release everything. Idempotent."""
 
 
-class KeyStore(Store, Protocol):
-    """A store made of ``keys``, which others may ask, too."""
+class ShelfStore(Store, Protocol):
+    """A store with shelves; ``close`` removes what this process has put on them."""
 
-    keys: Keys
+    def shelf(self, label: str, procs: Sequence[int], place: int, sealer: Sealer) -> Shelf:
+        """Return the shelf that these processes call ``label``; ``place``: this one's among them."""
 
-    def ask(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        """See ``Ask``; ``done`` is called from within ``poll``."""
+    def desert(self, proc: int, reason: str) -> None:
+        """A process is gone: what waits for it fails."""

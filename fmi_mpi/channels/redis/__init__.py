@@ -14,7 +14,7 @@ from fmi_mpi.config import Settings
 __all__ = ["RedisStore", "create", "open_keys"]
 
 _DEFAULT = "redis://127.0.0.1:6379/0"
-_CAPABILITIES = Capabilities(spin=False, latency=4e-5, bandwidth=5e8)
+_CAPABILITIES = Capabilities(store=2, waits=True, spin=False, latency=4e-5, bandwidth=5e8)
 
 
 def create(membership: Membership, receiver: Receiver) -> Channel:

@@ -17,7 +17,7 @@ from fmi_mpi.channels.mailbox.backoff import Passing, persist
 from fmi_mpi.channels.mailbox.keys import Found
 from fmi_mpi.channels.mailbox.store import Usage
 from fmi_mpi.channels.redis.resp import Incomplete, ProtocolError, ReplyError, pack, parse
-from fmi_mpi.channels.redis.url import Server
+from fmi_mpi.channels.redis.url import RIGHTS, Server
 
 __all__ = ["RedisKeys"]
 
@@ -121,7 +121,8 @@ class RedisKeys:
 
         answer = persist(attempt, self._server.patience, self._closing)
         if isinstance(answer, ReplyError):
-            raise ChannelError(f"redis: {self.label} refuses {words[0]!s}: {answer}")
+            remedy = f"; let this user use {RIGHTS}" if answer.code == "NOPERM" else ""
+            raise ChannelError(f"redis: {self.label} refuses {words[0]!s}: {answer}{remedy}")
         return answer
 
     def _connect(self) -> None:

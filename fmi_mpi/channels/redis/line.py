@@ -14,7 +14,7 @@ from typing import Any
 from fmi_mpi.channels.mailbox.backoff import Backoff
 from fmi_mpi.channels.redis.connection import Connection
 from fmi_mpi.channels.redis.resp import Incomplete, ReplyError, parse
-from fmi_mpi.channels.redis.url import Server
+from fmi_mpi.channels.redis.url import RIGHTS, Server
 
 __all__ = ["Line", "Refusal", "Trouble"]
 
@@ -23,7 +23,7 @@ _BLOCKED = 1.0  # seconds that a read may take which nothing comes for
 _LOGIN = {
     "WRONGPASS": "check the user and the password in the URL",
     "NOAUTH": "the server wants a password: write redis://:password@host or redis://user:password@host",
-    "NOPERM": "let this user use ~fmi/* &fmi/* +@stream +@connection +@pubsub +expire +del +exists",
+    "NOPERM": f"let this user use {RIGHTS}",
 }
 _PASSING = frozenset(
     ["LOADING", "BUSY", "TRYAGAIN", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "UNBLOCKED"]

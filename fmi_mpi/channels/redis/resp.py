@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["Incomplete", "ProtocolError", "Push", "ReplyError", "pack", "parse", "stream_id"]
+__all__ = ["NOTHING", "Incomplete", "ProtocolError", "Push", "ReplyError", "pack", "parse", "stream_id"]
+
+NOTHING: Final = b"$0\r\n\r\n"
+"""A word without letters, at the end of a command that is to be completed."""
 
 _DEEPEST: Final = 8
 _LONGEST: Final = 1 << 20  # elements of an array

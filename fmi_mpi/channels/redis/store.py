@@ -3,6 +3,7 @@
 Rules of this file:
 - Two connections: ``Writer`` puts, ``Reader`` waits for what comes. A process whose reader listens lives; peers ask
   once a second while they wait, and believe a silence only after ``patience``.
+- What lies on shelves is known by its keys: kept alive, compared after an outage, and removed in the end.
 - A stream exists from ``open`` to ``close`` of its owner; nobody else makes it (NOMKSTREAM), so nothing is left behind.
 - The server may be away for ``patience`` seconds. What it has forgotten then, it is asked for before anything is put:
   messages that are lost are an error, never a wait.
@@ -18,12 +19,14 @@ from typing import Any, Final
 
 from fmi_mpi.channels.base import ChannelError
 from fmi_mpi.channels.mailbox.backoff import Backoff
+from fmi_mpi.channels.mailbox.objects import Sealer
 from fmi_mpi.channels.mailbox.store import Events, Usage
 from fmi_mpi.channels.redis.line import Line, Refusal, Trouble
 from fmi_mpi.channels.redis.reader import Reader
-from fmi_mpi.channels.redis.resp import ProtocolError, ReplyError, pack, stream_id
+from fmi_mpi.channels.redis.resp import NOTHING, ProtocolError, ReplyError, pack, stream_id
+from fmi_mpi.channels.redis.shelf import Id, RedisShelf, Wish
 from fmi_mpi.channels.redis.url import Server
-from fmi_mpi.channels.redis.writer import Command, Writer
+from fmi_mpi.channels.redis.writer import Command, Writer, is_repeated
 
 __all__ = ["RedisStore"]
 
@@ -41,7 +44,7 @@ _LOST: Final = (
 
 
 class RedisStore:
-    """See ``mailbox.store.Store``."""
+    """See ``mailbox.store.ShelfStore``."""
 
     limit = _CHUNK
     copies = _COPIES
@@ -58,7 +61,9 @@ class RedisStore:
         self._closed = False
         self._quiet = False
         self._prefixes: dict[str, bytes] = {}
-        self._stored_ids: dict[str, tuple[int, int]] = {}
+        self._stored_ids: dict[str, Id] = {}
+        self._shelves: list[RedisShelf] = []
+        self._shelved: dict[str, Id] = {}  # last entry of ours that is known to be there, by key
         self._watched: set[str] = set()
         self._silent: dict[str, float] = {}
         self._looking = False
@@ -75,7 +80,7 @@ class RedisStore:
         self._reader.attach(box, events)
         self._quiet = True
         made: list[object] = []
-        self._ask(lambda value: None, "XADD", box, "MAXLEN", "=", "0", "*", "o", "")
+        self._ask(None, "XADD", box, "MAXLEN", "=", "0", "*", "o", "")
         self._ask(made.append, "EXPIRE", box, str(self._server.ttl))
         self._renew = time.monotonic() + self._server.ttl / 4
         until = time.monotonic() + min(self._server.patience, _AT_START)
@@ -124,15 +129,17 @@ class RedisStore:
         usage.written += length
         prefix = self._prefixes.get(box)
         if prefix is None:
-            prefix = self._prefixes[box] = pack("XADD", box, "NOMKSTREAM", "*", "o", "")[: -len(b"$0\r\n\r\n")]
+            prefix = self._prefixes[box] = pack("XADD", box, "NOMKSTREAM", "*", "o", "")[: -len(NOTHING)]
         if length > _COPIES:
             command = Command((b"%b$%d\r\n" % (prefix, length), *thing, b"\r\n"), self._stored, box, ticket)
             self._writer.say(command)
             return False
-        command = Command((b"".join((prefix, b"$%d\r\n" % length, *thing, b"\r\n")),), self._stored, box)
+        data = b"".join((prefix, b"$%d\r\n" % length, *thing, b"\r\n"))
+        command = Command((data,), self._stored, box, urgent=False)
         if self._writer.say(command):
             return True
         command.ticket = ticket
+        self._writer.hurry()
         return False
 
     def poll(self) -> bool:
@@ -156,13 +163,17 @@ class RedisStore:
         return True
 
     def disarm(self) -> None:
-        self._idle = 1
+        if time.monotonic() - self._ticked > _TICK / 2:
+            self._idle = 1
 
     def descriptors(self) -> Sequence[tuple[int, int]]:
         return ((self._epoll.fileno(), select.POLLIN),)
 
     def pending(self) -> bool:
-        return any(command.box for command in self._writer.commands)
+        if not any(command.box for command in self._writer.commands):
+            return False
+        self._writer.hurry()
+        return True
 
     def close(self) -> None:
         if self._closed:
@@ -172,11 +183,74 @@ class RedisStore:
             for command in self._writer.commands:
                 command.ticket = None
             gone: list[object] = []
-            self._ask(gone.append, "DEL", self._box)
+            self._ask(gone.append, "DEL", self._box, *self._shelved)
             until = time.monotonic() + _AT_END
             while not gone and not self._failure and time.monotonic() < until:
                 self._turn(0.02, (self._writer,))
         self._shut()
+
+    # -- shelves -------------------------------------------------------------------------------------------------
+
+    def shelf(self, label: str, procs: Sequence[int], place: int, sealer: Sealer) -> RedisShelf:
+        shelf = RedisShelf(self, label, procs, place, sealer)
+        self._shelves.append(shelf)
+        return shelf
+
+    def desert(self, proc: int, reason: str) -> None:
+        for shelf in self._shelves:
+            shelf.desert(proc, reason)
+
+    def change(
+        self,
+        key: str,
+        parts: Sequence[bytes | memoryview],
+        count: int,
+        answered: Callable[[Sequence[Any], str], None],
+        ident: Id = (0, 0),
+        urgent: bool = True,
+    ) -> None:
+        """Have commands done to a key of a shelf, in one write.
+
+        Args:
+            parts: the commands; there are ``count`` of them.
+            answered: given the answers, or the reason why there are none; then the memory is free.
+            ident: of the entry that they add. urgent: somebody waits for the answers.
+        """
+        if self._failure:
+            answered((), f"redis: {self._failure}")
+            return
+        if key not in self._shelved:
+            self._shelved[key] = (0, 0)
+            parts = (*parts, pack("EXPIRE", key, str(self._server.ttl)))
+            count += 1
+
+        def tell(command: Command, value: Any) -> None:
+            self._writer.backoff = None
+            for answer in command.answers:
+                if isinstance(answer, ReplyError) and not is_repeated(answer):
+                    self._fail(f"what collectives share cannot be written: {answer}")
+                    answered((), f"redis: {self._failure}")
+                    return
+            self._shelved[key] = max(self._shelved[key], ident)
+            answered(command.answers, "")
+
+        self._writer.say(Command(parts, tell, key, count=count, urgent=urgent))
+
+    def want(self, wish: Wish) -> None:
+        """Wait for what comes on a shelf."""
+        if self._failure:
+            wish.fail(f"redis: {self._failure}")
+        elif self._reader.want(wish):
+            self._cut_short(0)
+
+    def _cut_short(self, done: int) -> None:
+        """End the read under way; the server may not have got it yet when it is told to, and says 0 then."""
+        if not done and self._reader.cut:
+            self._ask(self._cut_short, "CLIENT", "UNBLOCK", str(self._reader.client))
+
+    def withdraw(self, keys: Collection[bytes], reason: str) -> None:
+        """What comes in these streams is not waited for any more."""
+        self._reader.withdraw(keys, reason)
 
     # -- connections ---------------------------------------------------------------------------------------------
 
@@ -243,9 +317,14 @@ class RedisStore:
         self._failure = f"{self._server.label}: {reason}" if not self._quiet else reason
         for line in (self._writer, self._reader):
             line.drop()
+        vain = [command for command in self._writer.commands if command.box in self._shelved]
         self._writer.commands.clear()
         if not self._quiet:
             self._events.broken(self._failure)
+        for command in vain:
+            command.answers[:] = [ReplyError(reason)]
+            command.answered(command, None)
+        self._reader.withdraw(tuple(self._reader.wishes), f"redis: {self._failure}")
 
     def _shut(self) -> None:
         self._closed = True
@@ -258,14 +337,15 @@ class RedisStore:
 
     # -- answers -------------------------------------------------------------------------------------------------
 
-    def _ask(self, answered: Callable[[Any], object], *words: str) -> None:
-        """Ask something of the server besides objects."""
+    def _ask(self, answered: Callable[[Any], object] | None, *words: str) -> None:
+        """Ask something of the server besides objects; ``answered`` None: nobody waits for the answer."""
         self.usage.other += 1
 
         def tell(_: Command, value: Any) -> None:
-            answered(value)
+            if answered is not None:
+                answered(value)
 
-        self._writer.say(Command((pack(*words),), tell))
+        self._writer.say(Command((pack(*words),), tell, urgent=answered is not None))
 
     def _stored(self, command: Command, value: Any) -> None:
         """The answer to a put: the id of the object, or nothing if there is no such mailbox."""
@@ -287,18 +367,22 @@ class RedisStore:
         """The writer is connected anew: see what the server still knows."""
         self._looking = False
         self._silent.clear()
-        return [
-            Command((pack("XINFO", "STREAM", box),), self._comparer(box, known))
+        boxes = [
+            self._comparison(box, known, partial(self._events.refused, box, _LOST))
             for box, known in self._stored_ids.items()
             if box in self._watched
         ]
+        lost = partial(self._fail, _LOST)
+        return boxes + [self._comparison(key, known, lost) for key, known in self._shelved.items() if any(known)]
 
-    def _comparer(self, box: str, known: tuple[int, int]) -> Callable[[Command, Any], None]:
+    def _comparison(self, stream: str, known: Id, lost: Callable[[], object]) -> Command:
+        """Return what asks whether the server still has the last entry that it has accepted."""
+
         def compare(_: Command, value: Any) -> None:
             if isinstance(value, ReplyError) or stream_id(_pairs(value).get(b"last-generated-id")) < known:
-                self._events.refused(box, _LOST)
+                lost()
 
-        return compare
+        return Command((pack("XINFO", "STREAM", stream),), compare)
 
     # -- the clock -----------------------------------------------------------------------------------------------
 
@@ -315,7 +399,10 @@ class RedisStore:
             if line.connection.stage == "down":
                 self._reconnect(line)
                 self._idle = 1
-            elif away:
+                continue
+            if line is self._writer and line.waits():
+                self._attempt(line, partial(line.serve, select.EPOLLIN))
+            if away:
                 line.heard = now
             elif line.is_mute(now):
                 self._interrupted(line, OSError("the server does not answer"))
@@ -326,7 +413,8 @@ class RedisStore:
     def _look_for_life(self, now: float) -> None:
         if now > self._renew:
             self._renew = now + self._server.ttl / 4
-            self._ask(lambda value: None, "EXPIRE", self._box, str(self._server.ttl))
+            for key in (self._box, *self._shelved):
+                self._ask(None, "EXPIRE", key, str(self._server.ttl))
         if self._watched:
             self._looking = True
             self._ask(self._seen_own, "EXISTS", self._box)

@@ -18,7 +18,13 @@ from fmi_mpi.config import parse_size
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ["Server", "parse"]
+__all__ = ["RIGHTS", "Server", "parse"]
+
+RIGHTS: Final = (
+    "~fmi/* &fmi/* +select +ping +client|unblock +subscribe +pubsub|numsub +xadd +xread +xtrim +xinfo|stream "
+    "+hset +hvals +expire +exists +del +set +get +getrange +mget +scan"
+)
+"""What an ACL user must be let do; from ``set`` on, and ``ping``, for a meeting only."""
 
 _PORT: Final = 6379
 _NUMBERS: Final[Options] = {
