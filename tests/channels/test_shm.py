@@ -73,6 +73,17 @@ def test_frames_of_a_stranger_are_not_read(monkeypatch: pytest.MonkeyPatch) -> N
         assert "job's key" in recorders[1].gone[0][1]
 
 
+@pytest.mark.parametrize("watched", [False, True])
+def test_first_words_of_who_has_left_are_read(watched: bool) -> None:
+    with pair() as (channels, recorders):
+        if watched:
+            assert channels[0].reachable(channels[1].address())
+        channels[1].send(0, header_of(7, 3), memoryview(b"bye"), None)
+        channels[1].close()
+        pump(channels[:1], lambda: bool(recorders[0].gone), "the end of the other")
+        assert [frame[1:] for frame in recorders[0].frames] == [(7, b"bye")]
+
+
 def test_slot_is_given_once() -> None:
     with pair() as (channels, _):
         assert channels[0].reachable(channels[1].address())

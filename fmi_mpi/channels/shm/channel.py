@@ -20,7 +20,7 @@ from fmi_mpi.channels.base import Address, Capabilities, ChannelError, Path, Pay
 from fmi_mpi.channels.shm import barrier
 from fmi_mpi.channels.shm.board import Board, Member
 from fmi_mpi.channels.shm.boards import Boards
-from fmi_mpi.channels.shm.doorbell import Bell, Doorbell
+from fmi_mpi.channels.shm.doorbell import Bell, Doorbell, Silence
 from fmi_mpi.channels.shm.inbox import ASLEEP, NONCE_SIZE, Inbox, Record, host_identity, ring_size
 from fmi_mpi.channels.shm.incoming import Incoming
 from fmi_mpi.channels.shm.memory import AddressSpaces, address_of, allow
@@ -262,11 +262,14 @@ class ShmChannel:
         try:
             bell = self._bell(peer, record.pid, record.door, record.inode)
         except ChannelError:
-            self._lose(peer, "the process has ended")
-            return None
+            bell = Silence(record.pid)
         readable = self._spaces.probe(record.pid, record.probe, record.nonce)
         incoming = Incoming(peer, self._inbox, bell, self._receiver, self._spaces, self._fence, readable)
         self._incoming[peer] = incoming
+        if type(bell) is Silence:  # its first words were its last
+            self._drain(incoming)
+            self._lose(peer, "the process has ended")
+            return None
         return incoming
 
     def _bell(self, peer: int, pid: int, door: int, inode: int) -> Bell:
@@ -348,6 +351,8 @@ class ShmChannel:
         """See whether the doorbell rang, and which peers have ended; those that have wrote their last words."""
         self._idle = _IDLE_POLLS
         ended = self._doorbell.look(silence=not self._armed)
+        if ended and (board := self._memory[self._arrivals]) != self._board:
+            self._receive(board)
         for peer in ended:
             incoming = self._incoming.get(peer)
             if incoming is not None:

@@ -15,7 +15,7 @@ import stat
 
 from fmi_mpi.channels.base import ChannelError
 
-__all__ = ["Bell", "Doorbell"]
+__all__ = ["Bell", "Doorbell", "Silence"]
 
 
 class Doorbell:
@@ -108,3 +108,19 @@ class Bell:
         os.close(self.write)
         if self.process >= 0:
             os.close(self.process)
+
+
+class Silence(Bell):
+    """The bell of a process that has ended."""
+
+    __slots__ = ()
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.write = self.process = -1
+
+    def ring(self) -> None:
+        """Wake nobody."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
