@@ -48,7 +48,7 @@ def items(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Any]]:
     return lambda: cast(list[Any], keys._client.ask("scan", TableName=table.name)["Items"])
 
 
-@pytest.mark.parametrize(("ranks", "encrypt"), [(2, "0"), (3, "1"), (5, "0")])
+@pytest.mark.parametrize(("ranks", "encrypt"), [(2, "0"), (3, "1"), (8, "0")])
 def test_collectives_cost_what_the_formulas_say(ranks: int, encrypt: str, items: Callable[[], list[Any]]) -> None:
     done = run(COUNTED, ranks=ranks, FMI_ENCRYPT=encrypt)
     assert done.stdout == "as predicted\n", done.stdout + done.stderr

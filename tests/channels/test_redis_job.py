@@ -69,7 +69,7 @@ def test_parity_programs(kind: str, names: tuple[str, ...]) -> None:
     server.remove()
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 5])
+@pytest.mark.parametrize("ranks", [2, 3, 8])
 @pytest.mark.parametrize("kind", KINDS)
 def test_collectives_cost_what_the_formulas_say(kind: str, ranks: int) -> None:
     server = RedisServer(kind, "--appendonly", "no")
