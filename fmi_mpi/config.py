@@ -121,7 +121,7 @@ TABLE: Final = (
     Setting("rendezvous", "FMI_RENDEZVOUS", str.strip, "", "Where ranks of several hosts meet: tcp://host:port?key=KEY, or a store by its URL."),
     Setting("reconnect", "FMI_RECONNECT", _seconds, 30.0, "Seconds to try to renew a broken connection between hosts, or through the relay."),
     Setting("aws_endpoint_url", "FMI_AWS_ENDPOINT_URL", str, "", "Address of a server that stands for AWS's own; empty: the SDK knows."),
-    Setting("policy", "FMI_POLICY", _policy, "", "Choose algorithms by the model: fast, cheap or balanced; unset: by rules."),
+    Setting("policy", "FMI_POLICY", _policy, "", "Choose algorithms and channels by the model: fast, cheap or balanced; unset: by rules."),
     Setting("model", "FMI_MODEL", str, "", "Profile of the model: local, lambda or a path; unset: as calibrated, else local."),
     Setting("encrypt", "FMI_ENCRYPT", _boolean, False, "Encrypt what goes over tcp between hosts, the relay and stores (AES-GCM)."),
     Setting("stacks_on_timeout", "FMI_STACKS", _boolean, False, "On SIGUSR1, print the stacks of all threads of a rank."),

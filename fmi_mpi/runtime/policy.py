@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from fmi_mpi.coll.choose import Advisor
+from fmi_mpi.coll.choose import SEND, Advisor, choose
 from fmi_mpi.constants import ERR_INFO_VALUE
 from fmi_mpi.errors import ConfigError, MPIError
 from fmi_mpi.model.policy import POLICIES
 from fmi_mpi.model.profile import Profile, load
 from fmi_mpi.runtime.communicator import CHANNEL, POLICY
 
-__all__ = ["Hints", "hints_of"]
+__all__ = ["Hints", "best_for", "hints_of"]
 
 _MIB: Final = 1 << 20
 
@@ -60,6 +60,19 @@ class Hints:
         known = _profile(self.model).channels if self.policy else {}
         found = known.get(carrier), known.get(store)
         return Advisor(self.policy, *found, _memory()) if any(found) else None
+
+
+def best_for(policy: str, model: str, channels: Sequence[str], nbytes: int) -> str:
+    """Return which of these channels, in order of preference, is to carry a message of so many bytes.
+
+    That is the first one if the profile does not know it: memory of one host is not in those of functions.
+    """
+    known = _profile(model).channels
+    if channels[0] not in known:
+        return channels[0]
+    found = choose(SEND, 2, nbytes, [known[name] for name in channels if name in known], policy, memory=_memory())
+    assert found is not None
+    return found[0]
 
 
 def hints_of(pairs: Mapping[str, str], policy: str, model: str, channels: Sequence[str]) -> Hints:

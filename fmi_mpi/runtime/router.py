@@ -4,7 +4,8 @@ Rules of this file:
 - Only the sender routes. The receiver takes frames from whatever channel they come by.
 - Channels are opened when the job is joined; addresses of peers are asked for on the first frame to anyone.
 - The first channel of the preference list that reaches a peer carries the frames to it; but long ones take a later one
-  that is slower to begin with and faster in the end: the engine puts envelopes back into order.
+  that is slower to begin with and faster in the end: the engine puts envelopes back into order. With a policy the
+  model says which is the best one for short and for long ones.
 - A channel that loses a peer hands over to the next one that reaches it (runtime.handover). One that cannot, but carries
   nothing to the peer, is done without.
 """
@@ -22,10 +23,17 @@ from fmi_mpi.engine.frames import DATA, EAGER, unpack_header
 from fmi_mpi.errors import AbortError
 from fmi_mpi.runtime.handover import Handover, Handovers, number_of
 
-__all__ = ["HOST", "Router"]
+__all__ = ["HOST", "Best", "Router"]
 
 HOST = "host"
 """The entry of a rank's record that tells its host; the others are channels."""
+
+
+Best = Callable[[tuple[str, ...], int], str]
+"""Tells which of some channels, in order of preference, is to carry a message of so many bytes."""
+
+_SHORT, _LONG = 1 << 6, 1 << 26
+"""Bytes of a payload that is short, or long, by any measure."""
 
 
 class Router:
@@ -41,6 +49,7 @@ class Router:
         joined: told once when the addresses of all ranks are known.
         sent: told that a frame is out (channels.base.Receiver).
         resume: told of a frame that was cut off and comes again (engine.links.Links.resume).
+        best: None without a policy.
     """
 
     def __init__(
@@ -54,6 +63,7 @@ class Router:
         joined: Callable[[], None],
         sent: Callable[[object], None],
         resume: Callable[[int, tuple[bytes, memoryview, object]], None],
+        best: Best | None = None,
     ) -> None:
         self.bootstrap = bootstrap
         self.channels = channels
@@ -66,6 +76,7 @@ class Router:
         self._routed = routed
         self._joined = joined
         self._resume = resume
+        self._best = best
         self._barred: set[tuple[str, int]] = set()
         self._carriers: dict[int, tuple[Channel, ...]] = {}
 
@@ -167,16 +178,29 @@ class Router:
         reaching = self._reaching(peer)
         if not reaching:
             return None
-        first = self.routes[peer] = reaching[0]
-        self._carriers[peer] = (first,)
+        first, other, length = self._shared_out(reaching)
+        self.routes[peer] = first
+        self._carriers[peer] = (first,) if other is None else (first, other)
         path = first.path(peer)
-        for other in reaching[1:]:
-            if (length := _crossover(first.capabilities, other.capabilities)) > 0:
-                self._carriers[peer] = first, other
-                path = partial(_by_length, path, other.path(peer), length)
-                break
-        self._routed(peer, path)
+        self._routed(peer, path if other is None else partial(_by_length, path, other.path(peer), length))
         return first
+
+    def _shared_out(self, reaching: Sequence[Channel]) -> tuple[Channel, Channel | None, int]:
+        """Return the channel for short payloads, the one for long ones if that is another, and from what length on."""
+        if self._best is None:
+            first = reaching[0]
+            for other in reaching[1:]:
+                if (length := _crossover(first.capabilities, other.capabilities)) > 0:
+                    return first, other, length
+            return first, None, 0
+        named = {channel.name: channel for channel in reaching}
+        names = tuple(named)
+        short, long, length = self._best(names, _SHORT), self._best(names, _LONG), _LONG
+        if short == long:
+            return named[short], None, 0
+        while self._best(names, length >> 1) == long:
+            length >>= 1
+        return named[short], named[long], length
 
 
 def _crossover(first: Capabilities, other: Capabilities) -> int:

@@ -69,7 +69,7 @@ def keeper(comm: Communicator, wanted: str, policy: bool) -> Keeper | None:
     stores = [
         channel for channel in channels if channel.capabilities.store and comm.world.common(channel.name, comm.local)
     ]
-    first = channels[0].name
+    first = comm.world.carrier(comm.local) if policy else channels[0].name
     for channel in stores:
         told = channel.capabilities.waits and not wanted
         if channel.name == (wanted or first) and not (

@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from operator import or_
 from typing import TYPE_CHECKING, cast
 
@@ -35,7 +35,7 @@ from fmi_mpi.runtime.communicator import Communicator
 from fmi_mpi.runtime.meeting import meet
 from fmi_mpi.runtime.placement import Spreader
 from fmi_mpi.runtime.progress import Progress
-from fmi_mpi.runtime.router import HOST, Router
+from fmi_mpi.runtime.router import HOST, Best, Router
 
 if TYPE_CHECKING:
     from fmi_mpi.runtime.policy import Hints
@@ -47,6 +47,7 @@ _COUNTER_BITS = 36
 _WORLD_CONTEXT = 0
 _FINAL_CONTEXT = 1 << _CONTEXT_BITS
 _YIELDS = 8  # to other ranks of the host, before other channels are polled again
+_TYPICAL = 1 << 10  # bytes of a message
 _VERDICT = 1.0  # seconds to wait for the control's word on a peer that a channel has lost
 
 
@@ -78,6 +79,7 @@ class World:
         self.finalized = False
         self._contexts = 0
         self._spared: set[str] = set()
+        self._best = _best(self.settings) if self.settings.policy else None
         self._host = _host_key()
         self.progress = Progress(self.settings.spin, self.settings.yield_time)
         self.background = Background(self.progress)
@@ -119,6 +121,7 @@ class World:
             self._joined,
             engine.sent,
             engine.resume,
+            self._best,
         )
         engine.extend((ROUTE,), self.router.handovers)
         cores = os.sched_getaffinity(0)
@@ -174,11 +177,20 @@ class World:
         return int(self.router.table()[proc][HOST]["stamp"])
 
     def carrier(self, procs: Sequence[int]) -> str:
-        """Return the name of the first channel that all these processes have, and reach; empty if there is none."""
+        """Return the name of the best channel that all these processes have, and reach; empty if there is none.
+
+        That is the first one, or what the policy says.
+        """
         records = [self.router.table()[proc] for proc in procs] if len(procs) > 1 else []
         alone = len({self.host(proc) for proc in procs}) == 1
-        common = (name for name in self.settings.channels if all(name in record for record in records))
-        return next((name for name in common if records and (alone or name != "shm")), "")
+        common = tuple(
+            name
+            for name in self.settings.channels
+            if records and (alone or name != "shm") and all(name in record for record in records)
+        )
+        if not common:
+            return ""
+        return common[0] if self._best is None else self._best(common, _TYPICAL)
 
     def common(self, channel: str, procs: Sequence[int]) -> bool:
         """Tell whether all these processes have a channel."""
@@ -301,6 +313,13 @@ class World:
         final = Communicator(self, _FINAL_CONTEXT, tuple(range(self.size)))
         self.progress.wait(final.start(dissemination(final)))
         flush()  # what this rank has said last may still wait for its connection
+
+
+def _best(settings: Settings) -> Best:
+    """Return what tells the best channel for a message by the policy."""
+    from fmi_mpi.runtime.policy import best_for
+
+    return cache(partial(best_for, settings.policy, settings.model))
 
 
 def _host_key() -> str:

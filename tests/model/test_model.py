@@ -16,6 +16,7 @@ from fmi_mpi.model.policy import POLICIES
 from fmi_mpi.model.predict import Estimate, objects_of, of_messages
 from fmi_mpi.model.price import prices
 from fmi_mpi.model.profile import SHIPPED, Channel, Crowd, load, parse, text_of
+from fmi_mpi.runtime.policy import best_for
 
 LAMBDA = load("lambda")
 GIB = 1 << 30
@@ -134,7 +135,7 @@ def test_a_selector_asks_its_advisor_within_what_applies() -> None:
     for collective in ALGORITHMS:
         for nbytes in (0, 8, 1 << 16, 1 << 24):
             assert selector.choose(collective, nbytes, False).applies(6, False)
-    assert selector.choose("allreduce", 8).name == "recursive_doubling"
+    assert selector.choose("allreduce", 8).name == "linear"
     forced = Selector(6, forced={"allreduce": "ring"}, advise=Advisor("fast", LAMBDA.channel("tcp")))
     assert forced.choose("allreduce", 8).name == "ring"
 
@@ -178,3 +179,19 @@ def test_fit_finds_what_was_put_in() -> None:
     assert fit.overhead(2e-5 + 15 * 3e-6, 16, 1e-5) == pytest.approx(3e-6)
     points = [(Frames(m, n, 1, 0), m * 2e-6 + n / 1e9) for m, n in ((8, 0), (8, 0), (8, 1 << 20))]
     assert fit.crowd(4, points) == Crowd(4, pytest.approx(2e-6), pytest.approx(1e9))
+
+
+@pytest.mark.parametrize(
+    ("channels", "policy", "short", "long"),
+    [
+        (("redis", "tcp"), "fast", "tcp", "tcp"),
+        (("s3", "dynamodb"), "fast", "dynamodb", "s3"),
+        (("s3", "dynamodb"), "cheap", "dynamodb", "s3"),
+        (("shm", "tcp"), "cheap", "shm", "shm"),
+        (("tcp", "shm"), "cheap", "tcp", "tcp"),
+    ],
+)
+def test_a_policy_chooses_the_channel_of_messages(
+    channels: tuple[str, ...], policy: str, short: str, long: str
+) -> None:
+    assert [best_for(policy, "lambda", channels, nbytes) for nbytes in (64, 1 << 26)] == [short, long]

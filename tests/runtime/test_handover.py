@@ -17,7 +17,7 @@ from fmi_mpi.engine.engine import Engine
 from fmi_mpi.engine.frames import CREDIT, DATA, EAGER, ROUTE, FrameError, pack_header, unpack_header
 from fmi_mpi.engine.operations import RecvOp
 from fmi_mpi.runtime.handover import number_of
-from fmi_mpi.runtime.router import Router
+from fmi_mpi.runtime.router import Best, Router
 
 
 class Wire:
@@ -75,7 +75,7 @@ class Wire:
 class End:
     """One process with its router."""
 
-    def __init__(self, proc: int, wires: list[Wire]) -> None:
+    def __init__(self, proc: int, wires: list[Wire], best: Best | None = None) -> None:
         self.proc = proc
         self.wires = wires
         self.taken: list[int] = []
@@ -87,7 +87,16 @@ class End:
             identity=SimpleNamespace(rank=proc), table=lambda timeout: records, publish=lambda record: None
         )
         self.router = Router(
-            bootstrap, wires, 1.0, self._lost, lambda code: None, self._routed, lambda: None, self.freed, self._resume
+            bootstrap,
+            wires,
+            1.0,
+            self._lost,
+            lambda code: None,
+            self._routed,
+            lambda: None,
+            self.freed,
+            self._resume,
+            best,
         )
         for wire in wires:
             wire.end = self
@@ -123,10 +132,10 @@ class End:
             self.freed(number)
 
 
-def joined(*wires: tuple[Wire, Wire]) -> tuple[End, End]:
+def joined(*wires: tuple[Wire, Wire], best: Best | None = None) -> tuple[End, End]:
     for left, right in wires:
         left.other, right.other = right, left
-    return End(0, [left for left, _ in wires]), End(1, [right for _, right in wires])
+    return End(0, [left for left, _ in wires], best), End(1, [right for _, right in wires], best)
 
 
 @settings(max_examples=300, deadline=None)
@@ -252,6 +261,16 @@ def test_long_payloads_take_the_channel_that_is_faster_in_the_end(kind: int, len
     left.send(0)
     left.send(1, length, kind)
     assert len(broad[0].sent) == int(other)
+
+
+@pytest.mark.parametrize(("limit", "lengths"), [(1 << 12, [[4095], [4096, 1 << 20]]), (0, [[], [4095, 4096, 1 << 20]])])
+def test_a_policy_counts_before_the_order_of_preference(limit: int, lengths: list[list[int]]) -> None:
+    wires = [(Wire(name), Wire(name)) for name in ("worse", "short", "long")]
+    left, _ = joined(*wires, best=lambda names, nbytes: names[1 if nbytes < limit else 2])
+    for number, length in enumerate((4095, 4096, 1 << 20)):
+        left.send(number, length)
+    sent = [[len(payload) for _, payload, _ in wire.sent if payload is not None] for wire, _ in wires]
+    assert sent == [[], *lengths]
 
 
 def test_the_order_of_preference_counts_before_speed() -> None:
