@@ -28,18 +28,22 @@ class Background:
         self._thread: threading.Thread | None = None
 
     def hold(self) -> None:
-        """The thread is needed from now on."""
-        self._users += 1
-        if self._stopping is None:
-            stopping = self._stopping = threading.Event()
-            self._thread = threading.Thread(target=self._run, args=(stopping,), name="fmi_mpi progress", daemon=True)
-            self._thread.start()
+        """The thread is needed from now on. Called from any thread."""
+        with self._progress.lock:
+            self._users += 1
+            if self._stopping is None and self._users > 0:  # who does not need it any more may have said so first
+                stopping = self._stopping = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._run, args=(stopping,), name="fmi_mpi progress", daemon=True
+                )
+                self._thread.start()
 
     def release(self) -> None:
         """The caller does not need the thread any more."""
-        self._users -= 1
-        if not self._users:
-            self._end()
+        with self._progress.lock:
+            self._users -= 1
+            if self._users <= 0:
+                self._end()
 
     def stop(self) -> None:
         """End the thread, whoever needs it, and wait until it has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from fmi_mpi.channels.base import ChannelError
 from fmi_mpi.channels.conformance import Recorder, header_of, pump
 from fmi_mpi.channels.mailbox import MailboxChannel
 from fmi_mpi.channels.mailbox.objects import ACK, BYE, FRAME, HEAD, MORE, Sealer
+from fmi_mpi.channels.redis import store as redis_store
 from fmi_mpi.channels.redis.store import RedisStore
 from fmi_mpi.channels.redis.url import RIGHTS
 from fmi_mpi.channels.registry import Membership, create
@@ -122,6 +124,38 @@ def test_a_server_that_hangs_for_a_while_does_no_harm() -> None:
         pump(channels, lambda: len(recorders[1].frames) >= 8, "all frames")
         check_frames(recorders[1], range(8))
         assert not recorders[1].gone
+    server.remove()
+
+
+def test_time_in_which_nobody_polls_does_not_count_against_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_store, "_TICK", 0.05)
+    server = RedisServer(ANY)
+    with pair(server.url + "?patience=0.5") as (channels, recorders):
+        server.kill()
+        pump(channels, lambda: all(store(channel)._writer.backoff for channel in channels), "the outage")
+        attempts = store(channels[0])._writer.connection._attempts
+        time.sleep(0.7)  # as a rank that computes
+        pump(channels, lambda: store(channels[0])._writer.connection._attempts > attempts + 1, "a failed attempt more")
+        assert not any(recorder.gone for recorder in recorders)
+        server.start()
+        send(channels[0], 1, range(4))
+        pump(channels, lambda: len(recorders[1].frames) == 4, "all frames")
+    server.remove()
+
+
+def test_who_does_not_poll_is_told_to_when_its_connection_breaks() -> None:
+    server = RedisServer(ANY)
+    told: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    membership = Membership(0, 2, JOB, SECRET, Settings({"FMI_CHANNELS": server.url}), told.put)
+    channel = cast(MailboxChannel, create("redis", membership, Recorder()))
+    channel.address()
+    for _ in range(2):
+        ask(server.port, "CLIENT", "KILL", "TYPE", "pubsub")
+        assert told.get(timeout=20) is True
+        pump([channel], lambda: not told.empty(), "the connection")
+        assert told.get() is False
+    channel.close()
+    assert told.empty()
     server.remove()
 
 

@@ -33,12 +33,26 @@ if comm.rank == 0:
 comm.Barrier()
 print("done", flush=True)
 """
+COMPUTES = """
+import sys, time
+from fmi_mpi import MPI
+comm = MPI.COMM_WORLD
+assert comm.sendrecv(comm.rank, 1 - comm.rank) == 1 - comm.rank
+if comm.rank == 0:
+    print("now", flush=True)
+    sys.stdin.readline()
+    time.sleep(3)  # three times the patience, in no MPI call
+    comm.send("result", 1)
+else:
+    assert comm.recv(source=0) == "result"
+print("done", flush=True)
+"""
 EXCHANGE = """
 import sys
 import numpy as np
 from fmi_mpi import MPI
 comm = MPI.COMM_WORLD
-for turn in range(300):
+for turn in range(120):
     data = np.full(30_000, comm.rank + turn, dtype="i8")
     comm.Allreduce(MPI.IN_PLACE, data)
     assert (data == sum(range(comm.size)) + comm.size * turn).all(), turn
@@ -48,7 +62,7 @@ for turn in range(300):
     part = np.empty(2)
     comm.Scatter(np.arange(6.0) + turn, part, turn % 3)
     assert part[0] == 2 * comm.rank + turn
-    if comm.rank == 0 and turn == 100:
+    if comm.rank == 0 and turn == 40:
         print("now", flush=True)
         sys.stdin.readline()
 print("done", flush=True)
@@ -152,6 +166,23 @@ def test_a_server_that_carries_nothing_may_end() -> None:
         out, errors = running.communicate("go\n", timeout=80)
     assert (out, running.returncode) == ("done\n" * 3, 0), errors
     assert errors.count("redis has failed") == errors.count("tcp goes on without it") == 3
+    server.remove()
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
+def test_a_rank_that_computes_is_not_taken_for_dead(cut: bool) -> None:
+    server = RedisServer(ANY, "--appendonly", "no")
+    url = f"{server.url}?patience=1"
+    job = command(url, sys.executable, "-c", COMPUTES, ranks=2)
+    with subprocess.Popen(job, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdin is not None and running.stdout is not None
+        assert running.stdout.readline() == "now\n"
+        for kind in ("normal", "pubsub") if cut else ():
+            ask(server.port, "CLIENT", "KILL", "TYPE", kind)
+        running.stdin.write("go\n")
+        running.stdin.flush()
+        assert running.stdout.read() == "done\n" * 2
+        assert running.wait(60) == 0
     server.remove()
 
 

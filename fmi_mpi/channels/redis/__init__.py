@@ -23,7 +23,7 @@ def create(membership: Membership, receiver: Receiver) -> Channel:
     return MailboxChannel(
         "redis",
         _CAPABILITIES,
-        RedisStore(server),
+        RedisStore(server, membership.attend),
         membership,
         receiver,
         server.window,

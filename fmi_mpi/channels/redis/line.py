@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Callable
 from typing import Any
 
 from fmi_mpi.channels.mailbox.backoff import Backoff
@@ -39,7 +40,9 @@ class Trouble(Exception):
 
 
 class Line:
-    """One of the connections of a store."""
+    """One of the connections of a store; ``ready`` is called when the server has let it in."""
+
+    ready: Callable[[], None]
 
     def __init__(self, server: Server, epoll: select.epoll) -> None:
         self.connection = Connection(server, epoll)
@@ -55,10 +58,6 @@ class Line:
     def greeting(self) -> list[bytes]:
         """Return the commands that the connection begins with."""
         return self.connection.server.greeting()
-
-    def ready(self) -> None:
-        """The server has let this connection in."""
-        raise NotImplementedError
 
     def reply(self, value: Any) -> None:
         """An answer has come."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import select
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import pairwise
 from typing import Any, Final
 
@@ -41,11 +41,15 @@ _ENTRY: Final = re.compile(rb"\*2\r\n\$\d+\r\n(\d{1,20})-(\d{1,20})\r\n\*2\r\n\$
 class Reader(Line):
     """Reads the stream ``box`` of a process, and shelves; ``limit`` is the length of the longest object.
 
-    ``client``: what the server calls this connection.
+    ``client``: what the server calls this connection. ``ready``: called when the server has let it in; reading begins
+    with the next poll.
     """
 
-    def __init__(self, server: Server, epoll: select.epoll, limit: int, usage: Usage) -> None:
+    def __init__(
+        self, server: Server, epoll: select.epoll, limit: int, usage: Usage, ready: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(server, epoll)
+        self.ready = ready
         self.asked = False
         self.box = ""
         self.client = 0
@@ -92,9 +96,6 @@ class Reader(Line):
     def drop(self) -> None:
         super().drop()
         self._place = self._landing = None
-
-    def ready(self) -> None:
-        """Reading begins with the next poll."""
 
     def waits(self) -> bool:
         return self.asked

@@ -3,6 +3,8 @@
 Rules of this file:
 - Two connections: ``Writer`` puts, ``Reader`` waits for what comes. A process whose reader listens lives; peers ask
   once a second while they wait, and believe a silence only after ``patience``.
+- Time in which nobody polls does not count against the server. If the reader's connection breaks then, somebody is asked to
+  poll until there is another one: else peers would take a process that computes for dead.
 - What lies on shelves is known by its keys: kept alive, compared after an outage, and removed in the end.
 - A stream exists from ``open`` to ``close`` of its owner; nobody else makes it (NOMKSTREAM), so nothing is left behind.
 - The server may be away for ``patience`` seconds. What it has forgotten then, it is asked for before anything is put:
@@ -26,6 +28,7 @@ from fmi_mpi.channels.redis.reader import Reader
 from fmi_mpi.channels.redis.resp import NOTHING, ProtocolError, ReplyError, pack, stream_id
 from fmi_mpi.channels.redis.shelf import Id, RedisShelf, Wish
 from fmi_mpi.channels.redis.url import Server
+from fmi_mpi.channels.redis.watch import Watch
 from fmi_mpi.channels.redis.writer import Command, Writer, is_repeated
 
 __all__ = ["RedisStore"]
@@ -44,17 +47,20 @@ _LOST: Final = (
 
 
 class RedisStore:
-    """See ``mailbox.store.ShelfStore``."""
+    """See ``mailbox.store.ShelfStore``; ``attend`` is ``channels.registry.Membership``'s."""
 
     limit = _CHUNK
     copies = _COPIES
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, attend: Callable[[bool], None] = lambda needed: None) -> None:
         self.usage = Usage()
         self._server = server
         self._epoll = select.epoll()
         self._writer = Writer(server, self._epoll, self._resumed)
-        self._reader = Reader(server, self._epoll, _CHUNK, self.usage)
+        self._reader = Reader(server, self._epoll, _CHUNK, self.usage, self._reading)
+        self._attend = attend
+        self._attended = False
+        self._watch = Watch(self._unseen)
         self._events: Events
         self._box = ""
         self._failure = ""
@@ -304,7 +310,7 @@ class RedisStore:
         if isinstance(error, (Refusal, ProtocolError, ValueError)):  # ssl's verification error is a ValueError
             self._fail(reason)
         else:
-            if line.backoff is None:
+            if line.backoff is None or self._is_away(time.monotonic()):
                 line.backoff = Backoff(self._server.patience)
             if not line.backoff.failed():
                 self._fail(f"{reason}, for {self._server.patience:g} s")
@@ -317,6 +323,7 @@ class RedisStore:
         self._failure = f"{self._server.label}: {reason}" if not self._quiet else reason
         for line in (self._writer, self._reader):
             line.drop()
+        self._unattended()
         vain = [command for command in self._writer.commands if command.box in self._shelved]
         self._writer.commands.clear()
         if not self._quiet:
@@ -329,6 +336,8 @@ class RedisStore:
     def _shut(self) -> None:
         self._closed = True
         self._failure = self._failure or "the channel is closed"
+        self._watch.close()
+        self._unattended()
         for line in (self._writer, self._reader):
             line.drop()
         self._writer.commands.clear()
@@ -391,11 +400,13 @@ class RedisStore:
         if self._failure:
             return
         now = time.monotonic()
-        away = now - self._ticked > 2 * _TICK
+        away = self._is_away(now)
         self._ticked = now
         if away:
             self._silent.clear()
         for line in (self._writer, self._reader):
+            if away and line.backoff is not None:
+                line.backoff = Backoff(self._server.patience)
             if line.connection.stage == "down":
                 self._reconnect(line)
                 self._idle = 1
@@ -409,6 +420,26 @@ class RedisStore:
         if now >= self._next and self._writer.connection.stage == "up" and not self._looking:
             self._next = now + _TICK
             self._look_for_life(now)
+
+    def _is_away(self, now: float) -> bool:
+        """Tell whether nobody has polled for some time."""
+        return now - self._ticked > 2 * _TICK
+
+    def _unseen(self) -> None:
+        """The reader's connection has broken, and perhaps nobody polls. Called from a thread of its own."""
+        if not self._attended and not self._failure:
+            self._attended = True
+            self._attend(True)
+
+    def _reading(self) -> None:
+        """The reader is connected."""
+        self._watch.look_at(self._reader.connection.fd)
+        self._unattended()
+
+    def _unattended(self) -> None:
+        if self._attended:
+            self._attended = False
+            self._attend(False)
 
     def _look_for_life(self, now: float) -> None:
         if now > self._renew:
