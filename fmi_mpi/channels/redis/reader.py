@@ -41,6 +41,7 @@ _ENTRY: Final = re.compile(rb"\*2\r\n\$\d+\r\n(\d{1,20})-(\d{1,20})\r\n\*2\r\n\$
 class Reader(Line):
     """Reads the stream ``box`` of a process, and shelves; ``limit`` is the length of the longest object.
 
+    ``hungry``: a read has brought some of what is waited for, and the next is better asked for a moment later.
     ``client``: what the server calls this connection. ``ready``: called when the server has let it in; reading begins
     with the next poll.
     """
@@ -53,6 +54,7 @@ class Reader(Line):
         self.asked = False
         self.box = ""
         self.client = 0
+        self.hungry = False
         self.last: Id = (0, 0)
         self.wishes: dict[bytes, deque[Wish]] = {}
         self._events: Events
@@ -303,6 +305,7 @@ class Reader(Line):
             self._streams -= 1
             if not self._streams:
                 self.asked = self.cut = False
+                self.hungry = len(self._asked) > 1
 
     def answer(self, value: Any) -> None:
         if self.connection.stage == "greeting" and isinstance(value, list):

@@ -13,7 +13,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from fmi_mpi.channels.base import FAILED
@@ -246,9 +246,13 @@ def _nothing(answers: Sequence[Any], failure: str) -> None:
     """What the store has failed with, all are told."""
 
 
-def _pieces(block: memoryview | Sequence[memoryview]) -> Iterator[Sequence[bytes | memoryview]]:
+def _pieces(block: memoryview | Sequence[memoryview]) -> Iterable[Sequence[bytes | memoryview]]:
     body = (block,) if isinstance(block, memoryview) else block
-    frame = Frame(body, sum(map(len, body)), None)
+    size = sum(map(len, body))
+    return (body,) if size < PIECE else _cut(Frame(body, size, None))
+
+
+def _cut(frame: Frame) -> Iterator[Sequence[bytes | memoryview]]:
     while frame.rest >= PIECE:
         yield frame.cut(PIECE)
     yield frame.cut(frame.rest)

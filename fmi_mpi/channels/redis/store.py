@@ -150,7 +150,9 @@ class RedisStore:
 
     def poll(self) -> bool:
         reader = self._reader
-        if not reader.asked and reader.connection.stage == "up":
+        if reader.hungry:
+            reader.hungry = False  # whoever runs now may bring more, and one read takes it all
+        elif not reader.asked and reader.connection.stage == "up":
             self._attempt(reader, reader.ask)
         moved = False
         events = self._epoll.poll(0)
