@@ -290,6 +290,9 @@ class Salvage(NamedTuple):
 class Salvaging(Channel, Protocol):
     """A channel that knows which frames a peer has taken, so that another channel can go on where it ends."""
 
+    def departed(self, peer: int) -> bool:
+        """The peer has said that it leaves: it takes nothing more, by whatever channel."""
+
     def salvage(self, peer: int) -> Salvage:
         """Give a peer up, if that has not happened yet; from now on nothing is taken from it."""
 

@@ -172,6 +172,10 @@ class Lasting(Generic[P]):
             self._attended = False
             self._job.attend(False)
 
+    def departed(self, peer: int) -> bool:
+        """See ``channels.base.Salvaging``."""
+        return self._peer(peer).session.left
+
     def salvage(self, peer: int) -> Salvage:
         """Give a peer up, if that has not happened yet, and return what another channel needs to go on."""
         one = self._peer(peer)

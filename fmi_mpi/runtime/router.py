@@ -6,8 +6,8 @@ Rules of this file:
 - The first channel of the preference list that reaches a peer carries the frames to it; but long ones take a later one
   that is slower to begin with and faster in the end: the engine puts envelopes back into order. With a policy the
   model says which is the best one for short and for long ones.
-- A channel that loses a peer hands over to the next one that reaches it (runtime.handover). One that cannot, but carries
-  nothing to the peer, is done without.
+- A channel that loses a peer hands over to the next one that reaches it (runtime.handover), unless the peer has left. One
+  that cannot, but carries nothing to the peer, is done without.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from math import ceil
 from typing import Any, cast
 
 from fmi_mpi.bootstrap.base import Bootstrap
-from fmi_mpi.channels.base import Address, Capabilities, Channel, Path, Payload
+from fmi_mpi.channels.base import Address, Capabilities, Channel, Path, Payload, Salvaging
 from fmi_mpi.engine.frames import DATA, EAGER, unpack_header
 from fmi_mpi.errors import AbortError
 from fmi_mpi.runtime.handover import Handover, Handovers, number_of
@@ -125,7 +125,7 @@ class Router:
         """Bar a channel for a peer and begin to hand over to the next one, if there is one and the old one can."""
         self._barred.add((old.name, peer))
         reaching = self._reaching(peer)
-        if not reaching or not hasattr(old, "salvage"):
+        if not reaching or not hasattr(old, "salvage") or cast(Salvaging, old).departed(peer):
             return None
         handover = Handover(peer, old, reaching[0], reason)
         if handover.begun is not None:

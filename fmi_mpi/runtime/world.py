@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
@@ -48,6 +49,7 @@ _WORLD_CONTEXT = 0
 _FINAL_CONTEXT = 1 << _CONTEXT_BITS
 _YIELDS = 8  # to other ranks of the host, before other channels are polled again
 _TYPICAL = 1 << 10  # bytes of a message
+_LAST = 5.0  # seconds for the last words: who has left does not take them, and may not have been heard leaving
 _VERDICT = 1.0  # seconds to wait for the control's word on a peer that a channel has lost
 
 
@@ -304,15 +306,18 @@ class World:
         self.bootstrap.close()
 
     def _leave_together(self) -> None:
-        channels: Sequence[Channel] = self.channels
-
-        def flush() -> None:
-            self.progress.wait_until(lambda: not any(channel.pending() for channel in channels))
-
-        flush()
+        self._flush()
         final = Communicator(self, _FINAL_CONTEXT, tuple(range(self.size)))
         self.progress.wait(final.start(dissemination(final)))
-        flush()  # what this rank has said last may still wait for its connection
+        self._flush(_LAST)  # what this rank has said last may still wait for its connection
+
+    def _flush(self, limit: float = math.inf) -> None:
+        """Wait until all frames are out, for so many seconds at most."""
+        over: list[bool] = []
+        if limit < math.inf:
+            self.progress.after(limit, lambda: over.append(True))
+        channels: Sequence[Channel] = self.channels
+        self.progress.wait_until(lambda: bool(over) or not any(channel.pending() for channel in channels))
 
 
 def _best(settings: Settings) -> Best:

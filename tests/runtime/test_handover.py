@@ -33,6 +33,7 @@ class Wire:
         self.received = 0
         self.acknowledged = 0
         self.dead = False
+        self.leaves = False
         if salvages:
             self.salvage = self._salvage
 
@@ -66,6 +67,9 @@ class Wire:
             if token is not None:
                 self.end.freed(token)
         self.acknowledged = upto
+
+    def departed(self, peer: int) -> bool:
+        return self.leaves
 
     def _salvage(self, peer: int) -> Salvage:
         self.dead = True
@@ -212,6 +216,14 @@ def test_without_another_channel_the_peer_is_lost() -> None:
     left, _ = joined((Wire("old"), Wire("old")))
     left.send(0)
     assert not left.router.failed(left.wires[0], 1, "cut")
+
+
+def test_nothing_is_handed_over_to_a_peer_that_leaves() -> None:
+    left, _ = joined((Wire("old"), Wire("old")), (Wire("new"), Wire("new")))
+    left.send(0)
+    left.wires[0].leaves = True
+    assert not left.router.failed(left.wires[0], 1, "it has left")
+    assert not left.wires[1].sent
 
 
 def test_a_channel_that_keeps_nothing_cannot_hand_over() -> None:
