@@ -5,7 +5,7 @@
 Needs root and what tests/nat needs: the NATs are Linux's own, in network namespaces, without delay. All ranks share this
 machine's processors, so what is told is processor time in the first place. Ranks meet at the rendezvous service; they begin
 to connect at the same moment, when all know the table. From 32 routers on the kernel's table of neighbours overflows (1,024
-in all namespaces together, net.ipv4.neigh.default.gc_thresh3), and some pairs cannot connect.
+in all namespaces together, net.ipv4.neigh.default.gc_thresh3); some pairs could not connect then, perhaps for that.
 """
 
 from __future__ import annotations
