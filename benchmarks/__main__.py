@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.peers import ROOT, Peer, available
 from benchmarks.pieces import PIECES, Piece
-from benchmarks.report import write
+from benchmarks.report import circumstances, write
 from benchmarks.worlds import PeerError, World
 from fmi_mpi.config import parse_size
 
@@ -60,16 +60,7 @@ def main() -> None:
             results += _together(peers, size, pieces, options, notes)
         elif pieces:
             results += _alone(peers, size, pieces, options, notes)
-    facts = {
-        "date": time.strftime("%Y-%m-%d %H:%M", time.localtime(began)),
-        "minutes": round((time.time() - began) / 60, 1),
-        "cores": len(os.sched_getaffinity(0)),
-        "load before and after": f"{load:.1f}, {os.getloadavg()[0]:.1f}",
-        "python": sys.version.split()[0],
-        "kernel": os.uname().release,
-        "rounds": options.rounds,
-        "options": " ".join(sys.argv[1:]) or "none",
-    }
+    facts = {**circumstances(began, load), "kernel": os.uname().release, "rounds": options.rounds}
     options.output.mkdir(parents=True, exist_ok=True)
     document = {"facts": facts, "notes": notes, "results": [asdict(result) for result in results]}
     (options.output / "results.json").write_text(json.dumps(document, indent=1) + "\n")

@@ -5,6 +5,9 @@ A ratio is the time of fmi_mpi over that of the better of the two MPIs on the sa
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any
 
 from benchmarks.pieces import PIECES
 
-__all__ = ["markdown", "size_of", "write"]
+__all__ = ["circumstances", "markdown", "size_of", "write"]
 
 OURS = "fmi_mpi"
 MPIS = ("MPICH", "Open MPI")
@@ -32,6 +35,22 @@ class Bar:
     limit: float
     words: str
     sizes: Callable[[int], bool]
+
+
+def circumstances(began: float, load: float) -> Document:
+    """Return under what conditions a run, which ends now, was made.
+
+    Args:
+        began: time when it began. load: of the machine, then.
+    """
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M", time.localtime(began)),
+        "minutes": round((time.time() - began) / 60, 1),
+        "cores": len(os.sched_getaffinity(0)),
+        "load before and after": f"{load:.1f}, {os.getloadavg()[0]:.1f}",
+        "python": sys.version.split()[0],
+        "options": " ".join(sys.argv[1:]) or "none",
+    }
 
 
 def _each(pieces: Iterable[str], *rules: tuple[str, float, str, Callable[[int], bool]]) -> list[Bar]:

@@ -27,6 +27,7 @@ from benchmarks.fmi_paper.rank import KMEANS, PIECES
 from benchmarks.fmi_paper.report import write
 from benchmarks.fmi_paper.systems import CHANNELS, systems
 from benchmarks.peers import ROOT, Peer
+from benchmarks.report import circumstances
 from benchmarks.worlds import PeerError, World
 from fmi_mpi.config import parse_size
 
@@ -69,14 +70,7 @@ def main() -> None:
             for size in options.ranks:
                 results += _measure(peers, size, options, notes)
     print("\r".ljust(60) + "\r", end="", file=sys.stderr)
-    facts = {
-        "date": time.strftime("%Y-%m-%d %H:%M", time.localtime(began)),
-        "minutes": round((time.time() - began) / 60, 1),
-        "cores": len(os.sched_getaffinity(0)),
-        "load before and after": f"{load:.1f}, {os.getloadavg()[0]:.1f}",
-        "python": sys.version.split()[0],
-        "options": " ".join(sys.argv[1:]) or "none",
-    }
+    facts = circumstances(began, load)
     options.output.mkdir(parents=True, exist_ok=True)
     rows = [{name: value for name, value in asdict(result).items() if name != "times"} for result in results]
     document = {"facts": facts, "notes": notes, "results": rows}

@@ -72,9 +72,8 @@ def keeper(comm: Communicator, wanted: str, policy: bool) -> Keeper | None:
     first = comm.world.carrier(comm.local) if policy else channels[0].name
     for channel in stores:
         told = channel.capabilities.waits and not wanted
-        if channel.name == (wanted or first) and not (
-            told and comm.size == 2
-        ):  # two share nothing: a message is as good
+        as_good = told and comm.size == 2  # a message: two ranks have nothing that many read
+        if channel.name == (wanted or first) and not as_good:
             return Keeper(cast(Storing, channel), True, told)
     return Keeper(cast(Storing, stores[0]), False) if stores and policy and any(comm.hosts) else None
 
